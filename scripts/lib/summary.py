@@ -1,0 +1,78 @@
+"""Adds up the test reports of a run and says what they covered.
+
+usage: summary.py REPORTS_FOLDER [STEP_THAT_FAILED]...
+
+Reads JUnit files: Swift Testing's `swift-swift-testing.xml`, XCTest's `swift.xml` and pytest's.
+Prints a line a suite, the clients and versions that passed tests, and at last
+"N passed, N failed, N skipped". Exits 1 on a failure, and with CI=true on a skipped test.
+"""
+
+import os
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from pathlib import Path
+
+NAMES = {
+    "tidy.xml": "tidy tests",
+    "swift.xml": "swift test (XCTest)",
+    "swift-swift-testing.xml": "swift test (Swift Testing)",
+    "end-to-end.xml": "end-to-end tests",
+}
+
+
+def version_key(text: str) -> list[tuple[int, str]]:
+    """Sorts 9 before 15 and names after numbers."""
+    return [(int(word), "") if word.isdigit() else (1 << 30, word) for word in re.split(r"\W+", text)]
+
+
+def outcome(case: ElementTree.Element) -> str:
+    """passed, failed or skipped."""
+    if case.find("failure") is not None or case.find("error") is not None:
+        return "failed"
+    return "skipped" if case.find("skipped") is not None else "passed"
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    broken = sys.argv[2:]
+    totals = dict.fromkeys(("passed", "failed", "skipped"), 0)
+    covered: dict[str, set[str]] = defaultdict(set)
+    failures: list[str] = []
+    for report in sorted(folder.glob("*.xml")):
+        counts = dict.fromkeys(totals, 0)
+        for case in ElementTree.parse(report).iter("testcase"):
+            result = outcome(case)
+            counts[result] += 1
+            if result != "passed":
+                failures.append(f"{result}: {case.get('classname')}: {case.get('name')}")
+                continue
+            for fact in case.iter("property"):
+                if fact.get("name", "").startswith("covers "):
+                    covered[fact.get("name", "")[7:]].add(fact.get("value", ""))
+        for result, count in counts.items():
+            totals[result] += count
+        if any(counts.values()):
+            line = ", ".join(f"{count} {result}" for result, count in counts.items())
+            print(f"{NAMES.get(report.name, report.stem):<30} {line}")
+    if covered:
+        print("covered:")
+        for what in sorted(covered):
+            print(f"  {what:<24} {', '.join(sorted(covered[what], key=version_key))}")
+    for line in failures:
+        print(line)
+    for step in broken:
+        print(f"failed step: {step}")
+    if broken and totals["failed"] == 0:
+        totals["failed"] = len(broken)
+    if totals["passed"] == 0 and totals["failed"] == 0:
+        print("no test ran")
+        totals["failed"] = 1
+    print("{passed} passed, {failed} failed, {skipped} skipped".format(**totals))
+    unwanted_skip = os.environ.get("CI") == "true" and totals["skipped"] > 0
+    return 1 if totals["failed"] or unwanted_skip else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
