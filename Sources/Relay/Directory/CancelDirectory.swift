@@ -1,0 +1,74 @@
+import NIOConcurrencyHelpers
+import NIOCore
+import PostgresWire
+
+/// Which stream a cancel key belongs to.
+///
+/// Keys are the relay's own: the process ids of different databases collide.
+final class CancelDirectory: Sendable {
+    /// Cancels what the key's owner runs.
+    ///
+    /// The promise is completed once the database has taken the request, so that a late cancel
+    /// never hits the next query; the asking client is held until then. It may be failed by the
+    /// asking side first: that client went away, or ``FrontDoorConfiguration/cancelTimeout`` passed.
+    typealias Action = @Sendable (EventLoopPromise<Void>) -> Void
+
+    private struct Registration {
+        var key: CancelKey
+        var action: Action
+    }
+
+    private let registrations = NIOLockedValueBox<[Int32: Registration]>([:])
+
+    /// Creates an empty directory.
+    init() {}
+
+    /// Makes a key that no other client has, and registers what it does.
+    func mint(version: ProtocolVersion, action: @escaping Action) -> CancelKey {
+        var random = SystemRandomNumberGenerator()
+        return self.mint(version: version, using: &random, action: action)
+    }
+
+    /// As ``mint(version:action:)``, with randomness from outside.
+    func mint(
+        version: ProtocolVersion,
+        using generator: inout some RandomNumberGenerator,
+        action: @escaping Action
+    ) -> CancelKey {
+        self.registrations.withLockedValue { registrations in
+            while true {
+                // At least 1: libpq takes 0 for "no key", and other tools print it as a pid.
+                let processID = Int32.random(in: 1...Int32.max, using: &generator)
+                guard registrations[processID] == nil else { continue }
+                let key = CancelKey.mint(
+                    processID: processID, version: version, using: &generator)
+                registrations[processID] = Registration(key: key, action: action)
+                return key
+            }
+        }
+    }
+
+    /// Forgets a key: its client is gone. A key that is not known is ignored.
+    func remove(_ key: CancelKey) {
+        // Taken out under the lock, freed outside: an action may hold the last reference to a stream.
+        let removed = self.registrations.withLockedValue { registrations -> Registration? in
+            guard let registration = registrations[key.processID], registration.key == key else {
+                return nil
+            }
+            return registrations.removeValue(forKey: key.processID)
+        }
+        withExtendedLifetime(removed) {}
+    }
+
+    /// What the key does, or nil where nobody has it. The secret is compared in constant time.
+    func action(for key: CancelKey) -> Action? {
+        let registration = self.registrations.withLockedValue { $0[key.processID] }
+        guard let registration, registration.key == key else { return nil }
+        return registration.action
+    }
+
+    /// Keys registered now.
+    var count: Int {
+        self.registrations.withLockedValue { $0.count }
+    }
+}

@@ -1,0 +1,259 @@
+import Foundation
+import NIOConcurrencyHelpers
+import PostgresWire
+import SharePolicy
+
+/// Which shares there are, and which of them have a tunnel now.
+///
+/// One lock around dictionaries; every verb takes it, changes what it must and returns whom to
+/// tell. Nobody is called while it is held.
+final class ShareDirectory: Sendable {
+    /// One share as it is known now. Immutable: a change puts another in its place.
+    final class Entry: Sendable {
+        /// What the store knows.
+        let share: Share
+        /// The share's password verifier, parsed once; nil where the store holds no valid one.
+        let verifier: SCRAMVerifier?
+        /// The tunnel that serves it, or nil where the agent is not connected.
+        let acceptor: (any ClientAcceptor)?
+        /// The generation of that tunnel, or of the last one; 0 where there was none.
+        let tunnelGeneration: UInt64
+        /// How many clients it has.
+        let places: ClientPlaces
+        /// Whether it was ended here, before the store says so.
+        let isEnded: Bool
+
+        fileprivate init(
+            share: Share,
+            verifier: SCRAMVerifier?,
+            acceptor: (any ClientAcceptor)? = nil,
+            tunnelGeneration: UInt64 = 0,
+            places: ClientPlaces = ClientPlaces(),
+            isEnded: Bool = false
+        ) {
+            self.share = share
+            self.verifier = verifier
+            self.acceptor = acceptor
+            self.tunnelGeneration = tunnelGeneration
+            self.places = places
+            self.isEnded = isEnded
+        }
+
+        /// Whether a client may come in: neither expired, nor revoked, nor ended.
+        func isLive(now: Date) -> Bool {
+            !self.isEnded && self.share.state(now: now) == .live
+        }
+
+        /// The same entry with another share, tunnel or end; the clients' places stay.
+        fileprivate func with(
+            share: Share? = nil,
+            acceptor: (any ClientAcceptor)?,
+            tunnelGeneration: UInt64? = nil,
+            isEnded: Bool
+        ) -> Entry {
+            let share = share ?? self.share
+            let isSameVerifier = share.verifier == self.share.verifier
+            return Entry(
+                share: share,
+                verifier: isSameVerifier ? self.verifier : SCRAMVerifier(share.verifier),
+                acceptor: acceptor,
+                tunnelGeneration: tunnelGeneration ?? self.tunnelGeneration,
+                places: self.places,
+                isEnded: isEnded
+            )
+        }
+    }
+
+    /// A tunnel whose share is over: call ``ClientAcceptor/end(_:)`` with the reason.
+    struct Ending: Sendable {
+        /// The tunnel.
+        let acceptor: any ClientAcceptor
+        /// What its clients are told.
+        let reason: Refusal.Reason
+    }
+
+    /// What became of a new tunnel.
+    enum OnTunnelUp: Sendable {
+        /// It serves the share. Close the one that did before, if there was one.
+        case serving(displaced: (any ClientAcceptor)?)
+        /// A newer tunnel serves the share already, or the share is over. Close this one.
+        case stale
+    }
+
+    /// What is told of one share to the API and to metrics.
+    struct Snapshot: Sendable {
+        /// The share.
+        let share: Share
+        /// Whether its agent is connected.
+        let isOnline: Bool
+        /// Clients that hold a place.
+        let clients: Int
+    }
+
+    private struct State {
+        var entries: [ShareID: Entry] = [:]
+        var idsByName: [ShareName: ShareID] = [:]
+    }
+
+    private let state = NIOLockedValueBox(State())
+
+    /// Creates an empty directory.
+    init() {}
+
+    /// The share of that id or name, or nil where there is none.
+    func find(_ key: ShareKey) -> Entry? {
+        self.state.withLockedValue { state in
+            switch key {
+            case .id(let id): state.entries[id]
+            case .name(let name): state.idsByName[name].flatMap { state.entries[$0] }
+            }
+        }
+    }
+
+    /// Takes what the store holds now, all of it. Tunnels of shares that go on are kept.
+    ///
+    /// - Returns: Tunnels whose share is gone, revoked or expired.
+    func load(_ shares: [Share], now: Date) -> [Ending] {
+        self.state.withLockedValue { state in
+            var fresh = State()
+            var endings: [Ending] = []
+            for share in shares {
+                let old = state.entries.removeValue(forKey: share.id)
+                let entry = Self.updated(old, to: share)
+                fresh.insert(entry)
+                Self.end(entry, because: Self.reason(of: share, now), &fresh, &endings)
+            }
+            for entry in state.entries.values {
+                guard let acceptor = entry.acceptor else { continue }
+                endings.append(Ending(acceptor: acceptor, reason: .shareRevoked))
+            }
+            state = fresh
+            return endings
+        }
+    }
+
+    /// A tunnel is up and serves `share`, which may be new here.
+    ///
+    /// - Parameters:
+    ///   - share: As the store has it after the claim.
+    ///   - acceptor: The tunnel.
+    ///   - generation: The tunnel's; a lower one than that of the tunnel at work is stale.
+    ///   - now: The time of day.
+    func tunnelUp(
+        _ share: Share,
+        acceptor: any ClientAcceptor,
+        generation: UInt64,
+        now: Date
+    ) -> OnTunnelUp {
+        self.state.withLockedValue { state in
+            let old = state.entries[share.id]
+            guard share.state(now: now) == .live else { return .stale }
+            if let old, generation < old.tunnelGeneration { return .stale }
+            state.remove(share.id)
+            let entry = Self.updated(old, to: share)
+            state.insert(
+                entry.with(acceptor: acceptor, tunnelGeneration: generation, isEnded: false))
+            let isOther = old?.acceptor.map { $0 !== acceptor } ?? false
+            return .serving(displaced: isOther ? old?.acceptor : nil)
+        }
+    }
+
+    /// A tunnel is down. One that was displaced says nothing about the share any more.
+    ///
+    /// - Returns: Whether the share is offline because of it.
+    @discardableResult
+    func tunnelDown(_ id: ShareID, generation: UInt64) -> Bool {
+        self.state.withLockedValue { state in
+            guard let entry = state.entries[id], entry.acceptor != nil,
+                entry.tunnelGeneration == generation
+            else { return false }
+            state.entries[id] = entry.with(acceptor: nil, isEnded: entry.isEnded)
+            return true
+        }
+    }
+
+    /// A share was revoked, deleted or has expired. It admits nobody from here on.
+    ///
+    /// - Returns: The tunnels to tell.
+    func ended(_ id: ShareID, _ reason: Refusal.Reason) -> [Ending] {
+        self.state.withLockedValue { state in
+            var endings: [Ending] = []
+            if let entry = state.entries[id] {
+                Self.end(entry, because: reason, &state, &endings)
+            }
+            return endings
+        }
+    }
+
+    /// Ends the shares whose time is over. Called by a timer, once a second or so.
+    ///
+    /// - Returns: The tunnels to tell.
+    func expire(now: Date) -> [Ending] {
+        self.state.withLockedValue { state in
+            var endings: [Ending] = []
+            for entry in Array(state.entries.values) where !entry.isEnded {
+                Self.end(entry, because: Self.reason(of: entry.share, now), &state, &endings)
+            }
+            return endings
+        }
+    }
+
+    /// Every share, in no order.
+    func snapshot() -> [Snapshot] {
+        let entries = self.state.withLockedValue { Array($0.entries.values) }
+        return entries.map { entry in
+            Snapshot(
+                share: entry.share,
+                isOnline: entry.acceptor != nil,
+                clients: entry.places.count
+            )
+        }
+    }
+
+    private static func updated(_ old: Entry?, to share: Share) -> Entry {
+        guard let old else {
+            return Entry(share: share, verifier: SCRAMVerifier(share.verifier))
+        }
+        // The store may have been read just before the share was ended here: its end stays, until
+        // somebody has claimed the share anew.
+        let isEnded = old.isEnded && share.generation <= old.share.generation
+        return old.with(share: share, acceptor: old.acceptor, isEnded: isEnded)
+    }
+
+    private static func reason(of share: Share, _ now: Date) -> Refusal.Reason? {
+        switch share.state(now: now) {
+        case .live: nil
+        case .expired: .shareExpired
+        case .revoked: .shareRevoked
+        }
+    }
+
+    private static func end(
+        _ entry: Entry,
+        because reason: Refusal.Reason?,
+        _ state: inout State,
+        _ endings: inout [Ending]
+    ) {
+        guard let reason else { return }
+        if let acceptor = entry.acceptor {
+            endings.append(Ending(acceptor: acceptor, reason: reason))
+        }
+        state.entries[entry.share.id] = entry.with(acceptor: nil, isEnded: true)
+    }
+}
+
+extension ShareDirectory.State {
+    fileprivate mutating func insert(_ entry: ShareDirectory.Entry) {
+        self.entries[entry.share.id] = entry
+        if let name = entry.share.name {
+            self.idsByName[name] = entry.share.id
+        }
+    }
+
+    fileprivate mutating func remove(_ id: ShareID) {
+        guard let name = self.entries.removeValue(forKey: id)?.share.name else { return }
+        if self.idsByName[name] == id {
+            self.idsByName[name] = nil
+        }
+    }
+}
