@@ -1,0 +1,190 @@
+"""Fixtures: one server a version, one relay and one agent a server for a whole run.
+
+A test that breaks things (kills, expires, cuts) makes its own relay and agent with `new_relay` and
+`new_agent`. With PGSHARE_TEST_DIRECT=1 the shares are the servers themselves: that tests the harness.
+"""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from harness import tools  # noqa: E402
+from harness.certificates import Authority  # noqa: E402
+from harness.cluster import Cluster  # noqa: E402
+from harness.endpoint import Endpoint  # noqa: E402
+from harness.pgshare import Agent, Relay  # noqa: E402
+from harness.tcp_proxy import TCPProxy  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "relayed: needs pgshare; has no meaning directly")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Directly, only what compares with a plain server can run."""
+    if not tools.DIRECT:
+        return
+    left_out = [item for item in items if item.get_closest_marker("relayed")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("relayed")]
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A folder of the run that everybody may read; removed at the end."""
+    path = Path(tempfile.mkdtemp(prefix="pgshare-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def authority(folder: Path) -> Authority:
+    """Signs the certificates of the Postgres servers, not the relay's."""
+    path = folder / "authority"
+    path.mkdir()
+    return Authority(path)
+
+
+@pytest.fixture(scope="session")
+def cluster_of(authority: Authority) -> Iterator[Callable[[int], Cluster]]:
+    """The server of a version, started when the first test asks for it."""
+    clusters: dict[int, Cluster] = {}
+
+    def get(version: int) -> Cluster:
+        if version not in clusters:
+            clusters[version] = Cluster(version, authority)
+        return clusters[version]
+
+    yield get
+    for cluster in clusters.values():
+        cluster.remove()
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_of: Callable[[int], Cluster]) -> Cluster:
+    """The server of the main version."""
+    return cluster_of(tools.MAIN_VERSION)
+
+
+@pytest.fixture(scope="session")
+def relay(folder: Path) -> Iterator[Relay]:
+    """The relay that the harmless tests share."""
+    relay = Relay(folder / "relay")
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture(scope="session")
+def share_of(
+    cluster_of: Callable[[int], Cluster], request: pytest.FixtureRequest
+) -> Iterator[Callable[[int], Endpoint]]:
+    """The share of the server of a version."""
+    agents: dict[int, Agent] = {}
+
+    def get(version: int) -> Endpoint:
+        cluster = cluster_of(version)
+        if tools.DIRECT:
+            return cluster.direct()
+        if version not in agents:
+            relay = request.getfixturevalue("relay")
+            agents[version] = Agent(relay, cluster, "--max-connections", "100")
+        return agents[version].endpoint
+
+    yield get
+    for agent in agents.values():
+        agent.stop()
+
+
+@pytest.fixture(params=tools.VERSIONS, ids=lambda version: f"server-{version}")
+def every_share(
+    request: pytest.FixtureRequest,
+    share_of: Callable[[int], Endpoint],
+    covers: Callable[[str, str], None],
+) -> Endpoint:
+    """A share of each version of Postgres in turn."""
+    covers("Postgres server", tools.full_version(request.param))
+    return share_of(request.param)
+
+
+@pytest.fixture
+def share(share_of: Callable[[int], Endpoint]) -> Endpoint:
+    """The share of the main version."""
+    return share_of(tools.MAIN_VERSION)
+
+
+@pytest.fixture
+def covers(record_property: Callable[[str, object], None]) -> Callable[[str, str], None]:
+    """Notes what a test covers if it passes: covers("psql", "17.10")."""
+
+    def note(what: str, version: str) -> None:
+        record_property(f"covers {what}", version)
+
+    return note
+
+
+# For the tests that break things
+
+
+@pytest.fixture
+def new_relay(tmp_path: Path) -> Iterator[Callable[..., Relay]]:
+    """Starts a relay of the test's own."""
+    relays: list[Relay] = []
+
+    def start(*more: str, state: str = "state", **options) -> Relay:
+        relays.append(Relay(tmp_path / state, *more, **options))
+        return relays[-1]
+
+    yield start
+    for relay in relays:
+        relay.stop()
+
+
+@pytest.fixture
+def new_agent() -> Iterator[Callable[..., Agent]]:
+    """Starts an agent of the test's own."""
+    agents: list[Agent] = []
+
+    def start(*arguments, **options) -> Agent:
+        agents.append(Agent(*arguments, **options))
+        return agents[-1]
+
+    yield start
+    for agent in agents:
+        agent.stop()
+
+
+@pytest.fixture
+def new_proxy() -> Iterator[Callable[[int], TCPProxy]]:
+    """Starts a TCP proxy in front of a port."""
+    proxies: list[TCPProxy] = []
+
+    def start(port: int) -> TCPProxy:
+        proxies.append(TCPProxy(port))
+        return proxies[-1]
+
+    yield start
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture
+def new_database(cluster: Cluster) -> Iterator[Callable[[str], str]]:
+    """Creates an empty database on the main server; dropped after the test."""
+    names: list[str] = []
+
+    def create(name: str) -> str:
+        cluster.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        cluster.sql(f'CREATE DATABASE "{name}"')
+        names.append(name)
+        return name
+
+    yield create
+    for name in names:
+        cluster.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
