@@ -1,0 +1,121 @@
+import NIOCore
+
+/// Failed logins a (share, source), with a lock-out that grows with them and decays by itself.
+///
+/// Five failures are free: typing errors. From the fifth on the pair must wait 2 s, 4 s, 8 s … up
+/// to 5 minutes after each. A failure is forgotten a minute, so that half an hour heals the worst,
+/// and a guesser is held to about one password a minute.
+struct LoginThrottle: Sendable {
+    /// Failures before the first wait.
+    static let freeFailures = 5
+
+    /// The first wait; it doubles with each further failure.
+    static let firstWait = TimeAmount.seconds(2)
+
+    /// The longest wait.
+    static let longestWait = TimeAmount.minutes(5)
+
+    /// One failure is forgotten in this time.
+    static let decay = TimeAmount.minutes(1)
+
+    /// The most failures counted: what takes the decay as long as the longest wait takes to double.
+    static let maximumFailures = 30
+
+    private struct Key: Hashable {
+        var share: String
+        var source: SourceAddress
+    }
+
+    private struct Failures {
+        var count: Int
+        var last: NIODeadline
+
+        /// The failures that are still remembered at `now`.
+        func remembered(now: NIODeadline) -> Int {
+            let forgotten = max(0, (now - self.last).nanoseconds) / LoginThrottle.decay.nanoseconds
+            return max(0, self.count - Int(forgotten))
+        }
+    }
+
+    private var table: BoundedTable<Key, Failures>
+
+    init(maximumEntries: Int) {
+        self.table = BoundedTable(maximumEntries: maximumEntries)
+    }
+
+    /// Pairs that are remembered.
+    var count: Int { self.table.count }
+
+    func mayTry(share: String, source: SourceAddress, now: NIODeadline) -> Bool {
+        guard let failures = self.table[Key(share: share, source: source)] else { return true }
+        return now >= failures.last + Self.wait(after: failures.remembered(now: now))
+    }
+
+    mutating func failed(share: String, source: SourceAddress, now: NIODeadline) {
+        let key = Key(share: share, source: source)
+        let before = self.table[key]?.remembered(now: now) ?? 0
+        self.table.set(key, Failures(count: min(before + 1, Self.maximumFailures), last: now))
+    }
+
+    mutating func succeeded(share: String, source: SourceAddress) {
+        self.table.remove(Key(share: share, source: source))
+    }
+
+    /// The wait after so many failures: zero below ``freeFailures``.
+    static func wait(after failures: Int) -> TimeAmount {
+        guard failures >= Self.freeFailures else { return .zero }
+        let doublings = min(failures - Self.freeFailures, 20)
+        return min(.nanoseconds(Self.firstWait.nanoseconds << Int64(doublings)), Self.longestWait)
+    }
+}
+
+/// A dictionary of bounded size: where there is no room, what was set longest ago goes.
+struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    private struct Entry {
+        var value: Value
+        var older: Key?
+        var newer: Key?
+    }
+
+    private let maximumEntries: Int
+    private var entries: [Key: Entry] = [:]
+    private var oldest: Key?
+    private var newest: Key?
+
+    init(maximumEntries: Int) {
+        self.maximumEntries = max(1, maximumEntries)
+    }
+
+    var count: Int { self.entries.count }
+
+    subscript(key: Key) -> Value? { self.entries[key]?.value }
+
+    /// Sets a value and makes it the newest.
+    mutating func set(_ key: Key, _ value: Value) {
+        self.remove(key)
+        if self.entries.count == self.maximumEntries, let oldest = self.oldest {
+            self.remove(oldest)
+        }
+        self.entries[key] = Entry(value: value, older: self.newest, newer: nil)
+        if let newest = self.newest {
+            self.entries[newest]?.newer = key
+        } else {
+            self.oldest = key
+        }
+        self.newest = key
+    }
+
+    mutating func remove(_ key: Key) {
+        guard let entry = self.entries.removeValue(forKey: key) else { return }
+        if let older = entry.older {
+            self.entries[older]?.newer = entry.newer
+        } else {
+            self.oldest = entry.newer
+        }
+        if let newer = entry.newer {
+            self.entries[newer]?.older = entry.older
+        } else {
+            self.newest = entry.older
+        }
+    }
+}

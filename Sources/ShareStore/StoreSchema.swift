@@ -1,0 +1,51 @@
+import GRDB
+
+/// The tables of the store and how older files get them.
+///
+/// Times are milliseconds since 1970, hashes lower-case hex, lists JSON: the file can be read with
+/// the `sqlite3` command. A migration that was released is never edited; a new one goes below it.
+enum StoreSchema {
+    static func migrator() -> DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1 shares, tokens, audit") { database in
+            try database.execute(sql: Self.first)
+        }
+        return migrator
+    }
+
+    private static let first = """
+        CREATE TABLE share (
+            id TEXT PRIMARY KEY NOT NULL,
+            name TEXT,
+            owner TEXT NOT NULL,
+            verifier TEXT NOT NULL,
+            auth_method TEXT NOT NULL,
+            limits TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            revoked_at INTEGER,
+            served_at INTEGER NOT NULL,
+            generation INTEGER NOT NULL,
+            database TEXT NOT NULL,
+            user TEXT NOT NULL
+        ) STRICT;
+        CREATE UNIQUE INDEX share_name ON share (name) WHERE name IS NOT NULL;
+        CREATE INDEX share_owner ON share (owner);
+
+        CREATE TABLE token (
+            hash TEXT PRIMARY KEY NOT NULL,
+            name TEXT NOT NULL,
+            created_at INTEGER NOT NULL,
+            revoked_at INTEGER
+        ) STRICT;
+        CREATE UNIQUE INDEX token_name ON token (name) WHERE revoked_at IS NULL;
+
+        CREATE TABLE audit (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at INTEGER NOT NULL,
+            action TEXT NOT NULL,
+            subject TEXT NOT NULL,
+            owner TEXT
+        ) STRICT;
+        """
+}
