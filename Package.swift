@@ -64,16 +64,51 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
+        .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+
+        // Machines and policy: pure.
+        .target(
+            name: "PostgresWire", dependencies: [nioCore, crypto, cryptoExtras, asn1],
+            swiftSettings: settings),
+        .target(name: "TunnelWire", dependencies: [nioCore], swiftSettings: settings),
+        .target(name: "SharePolicy", dependencies: [nioCore, crypto], swiftSettings: settings),
+
+        // Shells.
+        .target(
+            name: "ShareStore", dependencies: ["SharePolicy", nioCore, grdb],
+            swiftSettings: settings),
+        .target(
+            name: "TunnelTransport",
+            dependencies: [
+                "TunnelWire", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL, crypto,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "Relay",
+            dependencies: [
+                "PostgresWire", "TunnelWire", "SharePolicy", "ShareStore", "TunnelTransport",
+                nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL, crypto, logging, x509,
+                asn1, hummingbird, hummingbirdCore, httpTypes, httpTypesHTTP1, httpTypesNIO,
+                lifecycle,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "Agent",
+            dependencies: [
+                "CLibpq", "PostgresWire", "TunnelWire", "SharePolicy", "TunnelTransport", nioCore,
+                nioPosix, nioTLS, nioSSL, crypto, logging,
+            ],
+            swiftSettings: settings),
+
+        // The commands: the only place of composition.
         .executableTarget(
             name: "pgshare",
             dependencies: [
-                nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL, crypto, cryptoExtras,
-                logging, x509, asn1, hummingbird, hummingbirdCore, httpTypes, httpTypesHTTP1, grdb,
-                httpTypesNIO, argumentParser, configuration, lifecycle, unixSignals, httpClient,
-                subprocess,
+                "Relay", "Agent", "ShareStore", "SharePolicy", "PostgresWire", "TunnelTransport",
+                nioCore, nioPosix, nioSSL, crypto, logging, x509, argumentParser, configuration,
+                lifecycle, unixSignals, httpClient, subprocess,
             ],
-            swiftSettings: settings
-        )
+            swiftSettings: settings),
     ],
     swiftLanguageModes: [.v6]
 )

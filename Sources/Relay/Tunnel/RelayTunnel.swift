@@ -1,0 +1,172 @@
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import PostgresWire
+import SharePolicy
+import TunnelTransport
+import TunnelWire
+
+/// The relay's end of one tunnel: the links of one agent, for one share.
+///
+/// A client is served by the link of its own event loop if there is one that is not busy with
+/// bulk data; by another if not.
+final class RelayTunnel: ClientAcceptor {
+    /// One link and where it lives. Only `link` is bound to its event loop.
+    struct Seat: Sendable {
+        let session: String
+        let loop: any EventLoop
+        let link: NIOLoopBound<Link>
+        let load: LinkLoad
+        let transport: TunnelTransportKind
+        var isConnected: Bool
+        var isDraining: Bool
+        var secret: TunnelSecret
+        /// The secret before it: good until the agent is heard on the new connection.
+        var previousSecret: TunnelSecret?
+    }
+
+    private struct State {
+        var seats: [Seat] = []
+        /// No link is taken in any more.
+        var isOver = false
+        /// The last link has ended, and that was said.
+        var isEmpty = false
+    }
+
+    let id = TunnelSecret.random()
+    let joinSecret = TunnelSecret()
+    let shareID: ShareID
+    let owner: OwnerID
+    let generation: UInt64
+    private let expiresAt: Date?
+    private let environment: TunnelEnvironment
+    private let state = NIOLockedValueBox(State())
+
+    init(share: Share, environment: TunnelEnvironment) {
+        self.shareID = share.id
+        self.owner = share.owner
+        self.generation = share.generation
+        self.expiresAt = share.expiresAt
+        self.environment = environment
+    }
+
+    // MARK: Seats
+
+    /// Takes a link in, unless its event loop has one or the tunnel is over.
+    func add(_ seat: Seat) -> Bool {
+        self.state.withLockedValue { state in
+            guard !state.isOver, !state.seats.contains(where: { $0.loop === seat.loop }) else {
+                return false
+            }
+            state.seats.append(seat)
+            return true
+        }
+    }
+
+    /// Forgets a link that has ended.
+    ///
+    /// - Returns: whether it was the last: the tunnel is then over.
+    func remove(session: String) -> Bool {
+        self.state.withLockedValue { state in
+            state.seats.removeAll { $0.session == session }
+            guard state.seats.isEmpty, !state.isEmpty else { return false }
+            state.isOver = true
+            state.isEmpty = true
+            return true
+        }
+    }
+
+    /// Changes what is known of a link.
+    func update(session: String, _ change: (inout Seat) -> Void) {
+        self.state.withLockedValue { state in
+            guard let index = state.seats.firstIndex(where: { $0.session == session }) else {
+                return
+            }
+            change(&state.seats[index])
+        }
+    }
+
+    /// The link of that session, if the secret is the one it was given last.
+    func seat(session: String, secret: String) -> Seat? {
+        let seat = self.state.withLockedValue { state in
+            state.seats.first { $0.session == session }
+        }
+        guard let seat else { return nil }
+        let isCurrent = seat.secret.matches(secret)
+        let isPrevious = seat.previousSecret?.matches(secret) ?? false
+        return isCurrent || isPrevious ? seat : nil
+    }
+
+    /// Links that are connected now.
+    var connectedLinks: Int {
+        self.state.withLockedValue { state in state.seats.count { $0.isConnected } }
+    }
+
+    var sessions: [String] { self.state.withLockedValue { $0.seats.map(\.session) } }
+
+    private func seat(for loop: any EventLoop) -> Seat? {
+        let seats = self.state.withLockedValue { $0.seats.filter { !$0.isDraining } }
+        let connected = seats.filter(\.isConnected)
+        // While every link is cut, a new client waits for the resume like the others do.
+        let usable = connected.isEmpty ? seats : connected
+        let own = usable.first { $0.loop === loop }
+        if let own, !own.load.isBulk { return own }
+        return usable.first { !$0.load.isBulk } ?? own ?? usable.first
+    }
+
+    // MARK: ClientAcceptor
+
+    func accept(_ client: AdmittedClient, channel: any Channel) {
+        guard let seat = self.seat(for: channel.eventLoop) else {
+            ClientStream.refuse(.agentOffline, client, channel: channel)
+            return
+        }
+        let stream = ClientStream(client: client, channel: channel, environment: self.environment)
+        stream.start(client, on: seat)
+    }
+
+    /// Ends the share's streams and links: nothing of it may go on.
+    func end(_ reason: Refusal.Reason) {
+        let text = reason.message
+        let reset = StreamReset(.ended, sqlState: "57P01", text: text)
+        self.endLinks(telling: self.refusal(for: reason, now: Date()), reset: reset)
+    }
+
+    private func refusal(for reason: Refusal.Reason, now: Date) -> TunnelRefusal.Reason {
+        if reason == .relayStopping { return .relayStopping }
+        guard let expiresAt, expiresAt <= now else { return .shareRevoked }
+        return .shareExpired
+    }
+
+    /// Ends every link, telling the agent why and the clients what `reset` says.
+    func endLinks(telling reason: TunnelRefusal.Reason, reset: StreamReset) {
+        let seats = self.state.withLockedValue { state in
+            state.isOver = true
+            return state.seats
+        }
+        let error = LinkError(
+            code: reason.code, message: reason.message, retry: reason.isRetryable)
+        for seat in seats {
+            seat.loop.execute { seat.link.value.end(error, reset: reset) }
+        }
+    }
+
+    /// Tells the agent to move on: this relay takes no new streams.
+    func goAway() {
+        let seats = self.state.withLockedValue { state in
+            for index in state.seats.indices { state.seats[index].isDraining = true }
+            return state.seats
+        }
+        for seat in seats {
+            seat.loop.execute { seat.link.value.goAway(reason: "drain") }
+        }
+    }
+}
+
+/// What every tunnel of the relay shares.
+struct TunnelEnvironment: Sendable {
+    let cancels: CancelDirectory
+    let metrics: RelayMetrics
+    let logger: Logger
+}

@@ -1,0 +1,130 @@
+import Foundation
+import NIOCore
+import PostgresWire
+import SharePolicy
+import ShareStore
+import TunnelWire
+
+/// Turns what an agent asks for into a share that the store keeps.
+struct ShareClaims: Sendable {
+    let store: any ShareStore
+    let configuration: TunnelConfiguration
+    let limits: Claim.Limits
+
+    /// Claims the share of a HELLO.
+    ///
+    /// - Throws: ``TunnelRefusal``; tell the agent its reason.
+    func claim(
+        _ request: Hello.ShareRequest, by owner: OwnerID, now: Date
+    ) async throws(TunnelRefusal) -> Share {
+        let wanted = try self.checked(request, by: owner, now: now)
+        let verdict = try await self.verdict(request, name: wanted.name, by: owner, now: now)
+        var share = wanted
+        switch verdict {
+        case .new:
+            break
+        case .takeOver(let existing):
+            share.id = existing.id
+            share.name = wanted.name ?? existing.name
+            share.createdAt = existing.createdAt
+            share.generation = existing.generation + 1
+        case .refused(let refusal):
+            throw refusal
+        }
+        do {
+            let kept = try await self.store.upsert(share, now: now)
+            guard kept.state(now: now) == .live else {
+                throw TunnelRefusal(.shareRevoked, detail: "\(kept)")
+            }
+            return kept
+        } catch let refusal as TunnelRefusal {
+            throw refusal
+        } catch let error as ShareStoreError {
+            throw Self.refusal(error)
+        } catch {
+            throw TunnelRefusal(.internalFailure, detail: "\(error)")
+        }
+    }
+
+    private func verdict(
+        _ request: Hello.ShareRequest, name: ShareName?, by owner: OwnerID, now: Date
+    ) async throws(TunnelRefusal) -> Claim.Verdict {
+        do {
+            let shares = try await self.store.allShares()
+            let live = shares.filter { $0.state(now: now) == .live }
+            return Claim.decide(
+                existingByID: shares.first { $0.id.rawValue == request.id },
+                existingByName: name.flatMap { name in live.first { $0.name == name } },
+                by: owner,
+                occupancy: Claim.Occupancy(
+                    ofOwner: live.count { $0.owner == owner }, inTotal: live.count),
+                limits: self.limits, now: now)
+        } catch {
+            throw Self.refusal(error)
+        }
+    }
+
+    /// Checks what the agent wrote, field by field.
+    private func checked(
+        _ request: Hello.ShareRequest, by owner: OwnerID, now: Date
+    ) throws(TunnelRefusal) -> Share {
+        let name = request.name.map { ShareName(rawValue: $0) }
+        if let name, name == nil { throw TunnelRefusal(.badName, detail: "share name") }
+        let askedID = request.id.map { ShareID(rawValue: $0) }
+        if let askedID, askedID == nil { throw TunnelRefusal(.badRequest, detail: "share id") }
+        guard let verifier = SCRAMVerifier(request.verifier),
+            let method = Share.AuthMethod(rawValue: request.auth)
+        else { throw TunnelRefusal(.badRequest, detail: "verifier or auth") }
+        var generator = SystemRandomNumberGenerator()
+        return Share(
+            id: askedID.flatMap { $0 } ?? ShareID.random(using: &generator),
+            name: name.flatMap { $0 }, owner: owner,
+            verifier: verifier.text, authMethod: method,
+            limits: try Self.limits(request), createdAt: now,
+            expiresAt: try self.expiry(request, now: now),
+            database: String(request.database.prefix(255)),
+            user: String(request.user.prefix(255)))
+    }
+
+    private static func limits(
+        _ request: Hello.ShareRequest
+    ) throws(TunnelRefusal) -> ShareLimits {
+        var limits = ShareLimits()
+        limits.maximumClients = request.maxConnections
+        limits.readOnly = request.readOnly
+        for text in request.allow {
+            guard let network = CIDR(text) else {
+                throw TunnelRefusal(.badRequest, detail: "allow")
+            }
+            limits.allow.append(network)
+        }
+        do {
+            return try limits.validated()
+        } catch {
+            throw TunnelRefusal(.badRequest, detail: "\(error)")
+        }
+    }
+
+    private func expiry(
+        _ request: Hello.ShareRequest, now: Date
+    ) throws(TunnelRefusal) -> Date {
+        let latest = now.addingTimeInterval(TimeInterval(self.configuration.maximumExpirySeconds))
+        if let at = request.expiresAt {
+            let date = Date(timeIntervalSince1970: at)
+            guard date > now else { throw TunnelRefusal(.shareExpired, detail: "\(date)") }
+            return min(date, latest)
+        }
+        let seconds = request.expiresIn ?? self.configuration.defaultExpirySeconds
+        guard seconds > 0 else { throw TunnelRefusal(.badRequest, detail: "expires_in") }
+        return min(now.addingTimeInterval(TimeInterval(seconds)), latest)
+    }
+
+    private static func refusal(_ error: ShareStoreError) -> TunnelRefusal {
+        switch error {
+        case .shareTaken: TunnelRefusal(.idTaken, detail: "\(error)")
+        case .shareNameTaken: TunnelRefusal(.nameTaken, detail: "\(error)")
+        case .ownerRevoked: TunnelRefusal(.unauthorized, detail: "\(error)")
+        default: TunnelRefusal(.internalFailure, detail: "\(error)")
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import NIOCore
+import TunnelWire
+
+/// What the relay grants to tunnels. Each default says why.
+struct TunnelConfiguration: Sendable {
+    /// The domain below which shares have host names. Where it has no wildcard DNS (`localhost`),
+    /// clients carry the share in their user name.
+    var domain = "localhost"
+    /// The host and port that clients connect to, as HELLO_OK tells them.
+    var postgresPort = 15_432
+    /// Links a tunnel should have: one for each event loop of the relay.
+    var links = 1
+    /// How long a cut link waits to be resumed. Long enough for a laptop that changes networks.
+    var grace = TimeAmount.seconds(30)
+    /// From accept to HELLO or RESUME.
+    var handshakeTimeout = TimeAmount.seconds(10)
+    /// How long a share lasts that asks for nothing: a working day.
+    var defaultExpirySeconds = 8 * 3_600
+    /// The longest a share may ask for: 90 days. Longer-lived things deserve a look now and then.
+    var maximumExpirySeconds = 90 * 24 * 3_600
+    /// Streams, windows and replay of each link.
+    var limits = LinkLimits()
+
+    /// Whether `ID.DOMAIN` leads to this relay.
+    var hasWildcard: Bool { self.domain.contains(".") && !self.domain.hasSuffix(".localhost") }
+}

@@ -1,0 +1,298 @@
+package import NIOCore
+package import TunnelWire
+
+/// The last handler of a client's or backend's channel: moves its bytes to a stream and back.
+///
+/// Nothing is parsed here. While a connection greets, a ``Stage`` looks at one direction; it is
+/// dropped as soon as it says so.
+///
+/// - The source is paused while the stream's queue is full: `read` waits.
+/// - Credit is returned when the far socket has taken the bytes: a promise every
+///   ``promiseEveryBytes``, none for a small answer.
+/// - EOF of the far socket becomes FIN, FIN becomes EOF; RESET closes.
+package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
+    package typealias InboundIn = ByteBuffer
+    package typealias OutboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
+
+    /// What a stage made of some bytes.
+    package enum StageResult {
+        /// Pass these on, keep looking.
+        case pass(ByteBuffer)
+        /// Pass these on; from now on nobody looks.
+        case last(ByteBuffer)
+        /// Pass nothing on: the stage has ended this connection by itself.
+        case ended
+    }
+
+    /// Looks at the bytes of one direction while a connection greets.
+    package typealias Stage = (ByteBuffer) -> StageResult
+
+    /// What became of a port, for who made it.
+    package enum Event: Hashable, Sendable {
+        /// OPEN_OK came.
+        case accepted
+        /// The stream was reset by the peer, or with its link.
+        case reset(StreamReset)
+        /// The channel is closed; told once, last.
+        case closed
+    }
+
+    /// Which side's socket this is: they end differently.
+    package enum Side: Sendable {
+        /// A client of the relay: when its backend ends, it is closed.
+        case client
+        /// A backend of the agent: when its client ends, it is half-closed and may finish.
+        case backend
+    }
+
+    /// Bytes between two promises. Small against the smallest window, so that credit always
+    /// comes back, and large against one answer, so that most writes need no promise.
+    package static let promiseEveryBytes = 8 * 1024
+    /// How long one direction may outlive the other before the stream is reset.
+    package static let lingerTimeout = TimeAmount.seconds(30)
+
+    /// Bytes that are dropped for a far socket that is gone, before the stream is reset.
+    private static let maximumDiscardedBytes = 256 * 1024
+
+    private let side: Side
+    private let sink: any StreamSink
+    /// The stream; set as soon as it is open, which for a client is after the handler exists.
+    package var handle: StreamHandle?
+    package var inboundStage: Stage?
+    package var deliveryStage: Stage?
+    package var onEvent: ((Event) -> Void)?
+
+    private var context: ChannelHandlerContext?
+    private var isSourcePaused = false
+    private var isReadWanted = false
+    private var unpromisedBytes = 0
+    private var discardedBytes = 0
+    /// The last eight bytes that were delivered, the newest lowest.
+    private var tail: UInt64 = 0
+    /// The far socket sent its EOF, and FIN is on its way.
+    private var isInputOver = false
+    private var isClosed = false
+    private var lingerTimer: Scheduled<Void>?
+
+    package init(side: Side, sink: any StreamSink) {
+        self.side = side
+        self.sink = sink
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+    package func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    // MARK: From the far socket to the stream
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let bytes = Self.unwrapInboundIn(data)
+        if self.inboundStage != nil { return self.stageInbound(bytes) }
+        self.sendToStream(bytes)
+    }
+
+    private func sendToStream(_ bytes: ByteBuffer) {
+        guard let handle, !self.isInputOver else { return }
+        if !self.sink.send(handle, bytes) { self.isSourcePaused = true }
+    }
+
+    /// Bytes that were read before this handler stood in the pipeline.
+    package func inject(_ bytes: ByteBuffer) {
+        if bytes.readableBytes > 0 { self.sendToStream(bytes) }
+    }
+
+    private func stageInbound(_ bytes: ByteBuffer) {
+        switch self.inboundStage?(bytes) {
+        case .pass(let passed):
+            if passed.readableBytes > 0 { self.sendToStream(passed) }
+        case .last(let passed):
+            self.inboundStage = nil
+            if passed.readableBytes > 0 { self.sendToStream(passed) }
+        case .ended, nil:
+            self.inboundStage = nil
+            self.isInputOver = true
+        }
+    }
+
+    package func read(context: ChannelHandlerContext) {
+        if self.isSourcePaused {
+            self.isReadWanted = true
+        } else {
+            context.read()
+        }
+    }
+
+    package func resumeSource() {
+        self.isSourcePaused = false
+        guard self.isReadWanted else { return }
+        self.isReadWanted = false
+        self.context?.read()
+    }
+
+    /// The stream's queue is full. Only for a stream on another event loop, which answers late.
+    package func pauseSource() { self.isSourcePaused = true }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed = event { self.inputOver() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        self.inputOver()
+        self.close()
+        context.fireChannelInactive()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A reset or an unclean TLS shutdown: psql that was killed. The bytes before it count.
+        self.inputOver()
+        context.close(promise: nil)
+    }
+
+    private func inputOver() {
+        guard !self.isInputOver else { return }
+        self.isInputOver = true
+        guard let handle else { return }
+        self.sink.finish(handle)
+        switch self.side {
+        case .client: self.lingerThenReset()
+        case .backend:
+            // Postgres closes both directions at once.
+            self.stopLingering()
+            self.context?.close(promise: nil)
+        }
+    }
+
+    // MARK: From the stream to the far socket
+
+    package func deliver(_ bytes: ByteBuffer) {
+        if self.deliveryStage != nil { return self.stageDelivery(bytes) }
+        self.rememberTail(of: bytes)
+        self.write(bytes, consuming: bytes.readableBytes)
+    }
+
+    private func rememberTail(of bytes: ByteBuffer) {
+        let end = bytes.writerIndex
+        if bytes.readableBytes >= 8, let last: UInt64 = bytes.getInteger(at: end - 8) {
+            self.tail = last
+        } else {
+            for byte in bytes.readableBytesView { self.tail = self.tail << 8 | UInt64(byte) }
+        }
+    }
+
+    /// Whether the last thing delivered was a ReadyForQuery (`Z`, length 5, one status byte), or
+    /// nothing yet: then a message of the relay's own may follow. In the middle of a row it
+    /// would be taken for data.
+    package var isBetweenMessages: Bool {
+        self.tail == 0 || (self.tail >> 8) & 0xFF_FFFF_FFFF == 0x5A_0000_0005
+    }
+
+    private func stageDelivery(_ bytes: ByteBuffer) {
+        let count = bytes.readableBytes
+        switch self.deliveryStage?(bytes) {
+        case .pass(let passed):
+            self.write(passed, consuming: count)
+        case .last(let passed):
+            self.deliveryStage = nil
+            self.rememberTail(of: passed)
+            self.write(passed, consuming: count)
+        case .ended, nil:
+            self.deliveryStage = nil
+        }
+    }
+
+    /// Writes bytes that stand for `count` bytes of the stream.
+    private func write(_ bytes: ByteBuffer, consuming count: Int) {
+        guard let handle else { return }
+        guard let context, !self.isClosed else {
+            return self.discard(count, of: handle)
+        }
+        self.unpromisedBytes += count
+        guard self.unpromisedBytes >= Self.promiseEveryBytes else {
+            return context.write(Self.wrapOutboundOut(bytes), promise: nil)
+        }
+        let taken = self.unpromisedBytes
+        self.unpromisedBytes = 0
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { [sink = self.sink] _ in
+            sink.consumed(handle, bytes: taken)
+        }
+        context.write(Self.wrapOutboundOut(bytes), promise: promise)
+    }
+
+    /// Nobody reads any more. A little is let through, since a last answer may cross with a
+    /// Terminate; more than that is a result that would be produced for nobody.
+    private func discard(_ count: Int, of handle: StreamHandle) {
+        self.discardedBytes += count
+        self.sink.consumed(handle, bytes: count)
+        guard self.discardedBytes > Self.maximumDiscardedBytes else { return }
+        self.handle = nil
+        self.stopLingering()
+        self.sink.reset(handle, StreamReset(.closed))
+    }
+
+    package func flush() { self.context?.flush() }
+
+    package func deliverEnd() {
+        switch self.side {
+        case .client:
+            self.stopLingering()
+            self.closeAfterWrites()
+        case .backend:
+            self.context?.flush()
+            self.context?.close(mode: .output, promise: nil)
+            self.lingerThenReset()
+        }
+    }
+
+    package func deliverReset(_ reset: StreamReset) {
+        self.isInputOver = true
+        self.handle = nil
+        self.stopLingering()
+        self.onEvent?(.reset(reset))
+        self.closeAfterWrites()
+    }
+
+    /// This side gives the stream up.
+    package func abandon(_ handle: StreamHandle, _ reset: StreamReset) {
+        self.sink.reset(handle, reset)
+    }
+
+    package func accepted(_ payload: ByteBuffer) { self.onEvent?(.accepted) }
+
+    /// Writes a last message for the client, then closes.
+    package func writeLast(_ bytes: ByteBuffer) {
+        self.context?.write(Self.wrapOutboundOut(bytes), promise: nil)
+    }
+
+    private func closeAfterWrites() {
+        guard let context else { return }
+        context.flush()
+        context.close(promise: nil)
+    }
+
+    // MARK: The end
+
+    /// The other direction may go on for a while: an answer that nobody waits for is cut off.
+    private func lingerThenReset() {
+        guard self.lingerTimer == nil, let context, let handle else { return }
+        let isolated = context.eventLoop.assumeIsolated()
+        self.lingerTimer = isolated.scheduleTask(in: Self.lingerTimeout) {
+            self.sink.reset(handle, StreamReset(.closed))
+            self.context?.close(promise: nil)
+        }
+    }
+
+    private func stopLingering() {
+        self.lingerTimer?.cancel()
+        self.lingerTimer = nil
+    }
+
+    private func close() {
+        guard !self.isClosed else { return }
+        self.isClosed = true
+        let tell = self.onEvent
+        self.onEvent = nil
+        tell?(.closed)
+    }
+}
