@@ -1,14 +1,13 @@
 """psql of every version against a server of every version, as a person uses it."""
 
-import signal
-import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 from harness import tools
 from harness.endpoint import Endpoint
-from harness.processes import Child, run, run_well
+from harness.processes import run, run_well
+from harness.terminal import Terminal
 from harness.waiting import wait_for
 
 clients = pytest.mark.parametrize("client", tools.VERSIONS, ids=lambda version: f"psql-{version}")
@@ -86,27 +85,27 @@ def test_listen_hears_notify_of_another_session(psql):
 
 
 @clients
-def test_ctrl_c_cancels_the_running_query_and_the_session_goes_on(client, covers, every_share, cluster_of):
+def test_ctrl_c_cancels_the_running_query_and_the_session_goes_on(
+    client, covers, every_share, cluster_of
+):
     covers("psql", tools.full_version(client))
     mark = f"mark-{uuid.uuid4().hex[:8]}"
-    command = [tools.program("psql", client), "-X", "-At", "-d", every_share.argument()]
-    child = subprocess.Popen(
-        [*command, "-c", f"select pg_sleep(60) /* {mark} */", "-c", "select 'still here'"],
-        env=every_share.environment() | {"PATH": "/usr/bin:/bin"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
     cluster = cluster_of(every_share.version)
-    wait_for(
-        "the query to run",
-        lambda: cluster.backends(f"state = 'active' AND query LIKE '%{mark}%'") == 1,
-    )
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=30)
-    assert "canceling statement due to user request" in err
-    assert "still here" in out
+    command = [tools.program("psql", client), "-X", "-n", "-At", "-d", every_share.argument()]
+    terminal = Terminal(command, every_share.environment(PAGER="cat"))
+    try:
+        terminal.wait_text("=# ")
+        terminal.type(f"select pg_sleep(60) /* {mark} */;\n")
+        running = f"state = 'active' AND query LIKE '%{mark}%'"
+        wait_for("the query to run", lambda: cluster.backends(running) == 1)
+        terminal.interrupt()
+        behind = terminal.wait_text("canceling statement due to user request")
+        terminal.type("select 'still' || ' here';\n")
+        terminal.wait_text("still here", since=behind)
+        terminal.type("\\q\n")
+        assert terminal.wait_end() == 0
+    finally:
+        terminal.close()
 
 
 def test_a_wrong_password_is_refused_as_postgres_would(share):
