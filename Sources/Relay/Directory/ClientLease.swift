@@ -1,12 +1,18 @@
+import SharePolicy
 import Synchronization
 
 /// One client's place among those that its share may have at once.
 final class ClientLease: Sendable {
-    private let places: ClientPlaces
+    private let admission: AdmissionGate
+    private let shareID: ShareID
+    private let open: Gauge
     private let isReleased = Atomic(false)
 
-    fileprivate init(_ places: ClientPlaces) {
-        self.places = places
+    /// Called by the gate for a client that has arrived.
+    init(_ admission: AdmissionGate, shareID: ShareID, open: Gauge) {
+        self.admission = admission
+        self.shareID = shareID
+        self.open = open
     }
 
     deinit {
@@ -16,30 +22,7 @@ final class ClientLease: Sendable {
     /// Frees the place. The first call counts; any thread. A lease that is dropped frees it too.
     func release() {
         guard !self.isReleased.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        self.places.free()
-    }
-}
-
-/// How many clients one share has now. It outlives tunnels and changes of the share.
-final class ClientPlaces: Sendable {
-    private let taken = Atomic(0)
-
-    /// Clients that hold a lease now.
-    var count: Int { self.taken.load(ordering: .relaxed) }
-
-    /// Takes a place if fewer than `limit` are taken, or answers nil.
-    func lease(limit: Int) -> ClientLease? {
-        var count = self.taken.load(ordering: .relaxed)
-        while count < limit {
-            let result = self.taken.compareExchange(
-                expected: count, desired: count + 1, ordering: .acquiringAndReleasing)
-            if result.exchanged { return ClientLease(self) }
-            count = result.original
-        }
-        return nil
-    }
-
-    fileprivate func free() {
-        self.taken.wrappingSubtract(1, ordering: .acquiringAndReleasing)
+        self.open.decrement()
+        self.admission.left(self.shareID)
     }
 }

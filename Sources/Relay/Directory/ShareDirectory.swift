@@ -18,8 +18,6 @@ final class ShareDirectory: Sendable {
         let acceptor: (any ClientAcceptor)?
         /// The generation of that tunnel, or of the last one; 0 where there was none.
         let tunnelGeneration: UInt64
-        /// How many clients it has.
-        let places: ClientPlaces
         /// Whether it was ended here, before the store says so.
         let isEnded: Bool
 
@@ -28,14 +26,12 @@ final class ShareDirectory: Sendable {
             verifier: SCRAMVerifier?,
             acceptor: (any ClientAcceptor)? = nil,
             tunnelGeneration: UInt64 = 0,
-            places: ClientPlaces = ClientPlaces(),
             isEnded: Bool = false
         ) {
             self.share = share
             self.verifier = verifier
             self.acceptor = acceptor
             self.tunnelGeneration = tunnelGeneration
-            self.places = places
             self.isEnded = isEnded
         }
 
@@ -44,7 +40,7 @@ final class ShareDirectory: Sendable {
             !self.isEnded && self.share.state(now: now) == .live
         }
 
-        /// The same entry with another share, tunnel or end; the clients' places stay.
+        /// The same entry with another share, tunnel or end.
         fileprivate func with(
             share: Share? = nil,
             acceptor: (any ClientAcceptor)?,
@@ -58,7 +54,6 @@ final class ShareDirectory: Sendable {
                 verifier: isSameVerifier ? self.verifier : SCRAMVerifier(share.verifier),
                 acceptor: acceptor,
                 tunnelGeneration: tunnelGeneration ?? self.tunnelGeneration,
-                places: self.places,
                 isEnded: isEnded
             )
         }
@@ -86,13 +81,25 @@ final class ShareDirectory: Sendable {
         let share: Share
         /// Whether its agent is connected.
         let isOnline: Bool
-        /// Clients that hold a place.
-        let clients: Int
     }
 
     private struct State {
         var entries: [ShareID: Entry] = [:]
         var idsByName: [ShareName: ShareID] = [:]
+
+        mutating func insert(_ entry: Entry) {
+            self.entries[entry.share.id] = entry
+            if let name = entry.share.name {
+                self.idsByName[name] = entry.share.id
+            }
+        }
+
+        mutating func remove(_ id: ShareID) {
+            guard let name = self.entries.removeValue(forKey: id)?.share.name else { return }
+            if self.idsByName[name] == id {
+                self.idsByName[name] = nil
+            }
+        }
     }
 
     private let state = NIOLockedValueBox(State())
@@ -125,7 +132,7 @@ final class ShareDirectory: Sendable {
             }
             for entry in state.entries.values {
                 guard let acceptor = entry.acceptor else { continue }
-                endings.append(Ending(acceptor: acceptor, reason: .shareRevoked))
+                endings.append(Ending(acceptor: acceptor, reason: .shareEnded))
             }
             state = fresh
             return endings
@@ -202,11 +209,7 @@ final class ShareDirectory: Sendable {
     func snapshot() -> [Snapshot] {
         let entries = self.state.withLockedValue { Array($0.entries.values) }
         return entries.map { entry in
-            Snapshot(
-                share: entry.share,
-                isOnline: entry.acceptor != nil,
-                clients: entry.places.count
-            )
+            Snapshot(share: entry.share, isOnline: entry.acceptor != nil)
         }
     }
 
@@ -221,11 +224,7 @@ final class ShareDirectory: Sendable {
     }
 
     private static func reason(of share: Share, _ now: Date) -> Refusal.Reason? {
-        switch share.state(now: now) {
-        case .live: nil
-        case .expired: .shareExpired
-        case .revoked: .shareRevoked
-        }
+        share.state(now: now) == .live ? nil : .shareEnded
     }
 
     private static func end(
@@ -239,21 +238,5 @@ final class ShareDirectory: Sendable {
             endings.append(Ending(acceptor: acceptor, reason: reason))
         }
         state.entries[entry.share.id] = entry.with(acceptor: nil, isEnded: true)
-    }
-}
-
-extension ShareDirectory.State {
-    fileprivate mutating func insert(_ entry: ShareDirectory.Entry) {
-        self.entries[entry.share.id] = entry
-        if let name = entry.share.name {
-            self.idsByName[name] = entry.share.id
-        }
-    }
-
-    fileprivate mutating func remove(_ id: ShareID) {
-        guard let name = self.entries.removeValue(forKey: id)?.share.name else { return }
-        if self.idsByName[name] == id {
-            self.idsByName[name] = nil
-        }
     }
 }

@@ -1,0 +1,105 @@
+import Logging
+import NIOCore
+import NIOPosix
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// The door for Postgres clients: accepts, and never waits.
+///
+/// It refuses a client, or authenticates it and hands it to the tunnel of its share.
+final class FrontDoor: Sendable {
+    private let group: any EventLoopGroup
+    private let services: FrontDoorServices
+
+    /// Creates a door that does not listen yet.
+    ///
+    /// - Parameters:
+    ///   - group: The relay's event loops; clients are dealt out to them in turn.
+    ///   - configuration: Where to listen, and bounds.
+    ///   - directory: Which shares there are.
+    ///   - cancels: Which cancel keys there are.
+    ///   - admission: Who may take up room; shared with whoever shows the numbers.
+    ///   - tls: The certificate to serve.
+    ///   - metrics: What is counted.
+    ///   - logger: For everything that happens here.
+    ///   - threads: Where passwords are checked that come in the clear inside TLS.
+    init(
+        group: any EventLoopGroup,
+        configuration: FrontDoorConfiguration,
+        directory: ShareDirectory,
+        cancels: CancelDirectory,
+        admission: AdmissionGate,
+        tls: TLSContextBox,
+        metrics: RelayMetrics,
+        logger: Logger,
+        threads: NIOThreadPool = .singleton
+    ) {
+        self.group = group
+        self.services = FrontDoorServices(
+            configuration: configuration,
+            directory: directory,
+            cancels: cancels,
+            admission: admission,
+            tls: tls,
+            metrics: metrics,
+            logger: logger,
+            threads: threads
+        )
+    }
+
+    /// Binds and starts to accept.
+    ///
+    /// - Returns: The listening channel; its `localAddress` has the port where 0 was asked for.
+    func start() async throws -> any Channel {
+        let services = self.services
+        let configuration = services.configuration
+        let server = try await ServerBootstrap(group: self.group)
+            .serverChannelOption(.backlog, value: configuration.backlog)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .childChannelInitializer { channel in
+                do {
+                    try Self.configure(channel, userTimeout: configuration.userTimeout)
+                    try services.welcome(channel)
+                    return channel.eventLoop.makeSucceededVoidFuture()
+                } catch {
+                    return channel.eventLoop.makeFailedFuture(error)
+                }
+            }
+            .bind(host: configuration.host, port: configuration.port)
+            .get()
+        services.logger.log(
+            .info, "the front door listens",
+            [.listening: "\(server.localAddress?.description ?? "")"])
+        return server
+    }
+
+    /// Refuses with 57P01 who has not logged in yet. Close the listening channel as well.
+    func stop() {
+        self.services.stop()
+    }
+
+    /// Sets a client's socket up. A client whose socket is gone already is found out by the first
+    /// read, so errors of single options do not matter.
+    private static func configure(_ channel: any Channel, userTimeout: TimeAmount) throws {
+        guard let options = channel.syncOptions else { return }
+        try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
+        try options.setOption(.socketOption(.so_keepalive), value: 1)
+        #if os(Linux)
+            let milliseconds = Int(userTimeout.nanoseconds / 1_000_000)
+            try options.setOption(
+                .tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: milliseconds)
+            // Half-open clients are found after 60 s of silence and three probes.
+            try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 60)
+            try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
+            try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
+        #endif
+        // Start-up packets are small; a read buffer of the default 2 KiB stays with an idle client.
+        try options.setOption(
+            .recvAllocator,
+            value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536))
+    }
+}
