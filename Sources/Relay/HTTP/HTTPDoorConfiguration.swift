@@ -1,0 +1,42 @@
+package import NIOCore
+
+/// Where the HTTPS door stands and what a stranger may use of it.
+package struct HTTPDoorConfiguration: Hashable, Sendable {
+    /// The host to listen on: a name or an address.
+    package var host: String
+    /// The port to listen on; 0 picks a free one.
+    package var port: Int
+    /// What a stranger may use.
+    package var limits = HTTPDoorLimits()
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+}
+
+/// The bounds of the HTTPS door. All of them hold before anybody has shown a token.
+package struct HTTPDoorLimits: Hashable, Sendable {
+    /// Connections at once, tunnels included; above it the door stops accepting until one closes.
+    package var maximumConnections = 20_000
+    /// Connections at once that are not tunnels.
+    package var maximumUnadmitted = 4_096
+    /// Of these, from one address (IPv6: from one /64). Loopback is exempt: a reverse proxy on this
+    /// machine makes all the world come from there.
+    package var maximumUnadmittedPerAddress = 128
+    /// Bytes of a request line and its headers, and of each header.
+    ///
+    /// A token and a WebSocket handshake need less than 1 KiB; proxies add some of their own.
+    package var maximumHeaderBytes = 16 * 1024
+    /// Headers of a request.
+    package var maximumHeaderCount = 64
+    /// Bytes of a request body. No address of version 1 reads one.
+    package var maximumBodyBytes = 16 * 1024
+    /// Time from accept to a whole request, its TLS handshake and token look-up included
+    /// (DESIGN.md 5). After that a request has as long again for each body.
+    package var handshakeTimeout = TimeAmount.seconds(10)
+    /// How long a connection that was answered may stay without a new request.
+    package var idleTimeout = Duration.seconds(60)
+
+    package init() {}
+}

@@ -1,0 +1,70 @@
+/// Makes text that a stranger may have written fit for one log line.
+enum LogText {
+    /// Characters of one value; what is longer is cut, so that a stranger cannot fill the disk.
+    static let maximumCharacters = 1_024
+
+    /// Escapes controls, and with `quoting` wraps the text in quotes where it would not read as one word.
+    static func escaped(_ text: String, quoting: Bool) -> String {
+        var result = ""
+        var mustQuote = text.isEmpty
+        for scalar in self.cut(text).unicodeScalars {
+            switch scalar {
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            case "\\" where quoting: result += "\\\\"
+            case "\"" where quoting:
+                result += "\\\""
+                mustQuote = true
+            case " ", "=":
+                mustQuote = true
+                result.unicodeScalars.append(scalar)
+            default:
+                if Self.isUnsafe(scalar) {
+                    result += "\\u{\(String(scalar.value, radix: 16))}"
+                } else {
+                    result.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return quoting && mustQuote ? "\"\(result)\"" : result
+    }
+
+    /// A JSON string, its quotes included. Source: RFC 8259, section 7.
+    static func json(_ text: String) -> String {
+        var result = "\""
+        for scalar in self.cut(text).unicodeScalars {
+            switch scalar {
+            case "\"": result += "\\\""
+            case "\\": result += "\\\\"
+            case "\n": result += "\\n"
+            case "\r": result += "\\r"
+            case "\t": result += "\\t"
+            default:
+                if Self.isUnsafe(scalar), scalar.value <= 0xFFFF {
+                    let hex = String(scalar.value, radix: 16)
+                    result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+                } else {
+                    result.unicodeScalars.append(scalar)
+                }
+            }
+        }
+        return result + "\""
+    }
+
+    private static func cut(_ text: String) -> String {
+        text.count > self.maximumCharacters ? text.prefix(self.maximumCharacters) + "…" : text
+    }
+
+    /// Controls move the cursor or colour a terminal, separators start a new line in some readers,
+    /// and bidirectional overrides make a line read other than it is (CVE-2021-42574).
+    private static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0..<0x20, 0x7F..<0xA0, 0x2028...0x2029, 0x200E...0x200F, 0x202A...0x202E,
+            0x2066...0x2069, 0xFEFF:
+            true
+        default:
+            false
+        }
+    }
+}

@@ -1,0 +1,25 @@
+public import Logging
+
+/// How a log line is written.
+public enum LogFormat: String, CaseIterable, Sendable {
+    /// `TIME LEVEL message key=value …`, for people.
+    case text
+    /// One JSON object a line: `time`, `level`, `message`, `label`, then the facts.
+    case json
+}
+
+/// Where log lines go.
+public enum PgshareLog {
+    /// Sends every logger of the process to standard error. Called once, in `main`.
+    ///
+    /// - Parameters:
+    ///   - format: Text for people or JSON for machines.
+    ///   - level: The least level that is written.
+    public static func bootstrap(format: LogFormat, level: Logger.Level) {
+        LoggingSystem.bootstrap { label in
+            LineLogHandler(label: label, format: format, level: level) { line in
+                StandardError.write(line)
+            }
+        }
+    }
+}
