@@ -228,7 +228,8 @@ public struct ClientLoginMachine: Sendable {
         _ mechanisms: [String],
         using generator: inout some RandomNumberGenerator
     ) throws(LoginFailure) -> SCRAMClient {
-        let canBind = self.channelBinding != nil && self.credentials.channelBindingPolicy != .disable
+        let isWanted = self.credentials.channelBindingPolicy != .disable
+        let canBind = isWanted && self.channelBinding != nil
         let mechanism: SCRAMMechanism
         let header: GS2Header
         if canBind, mechanisms.contains(SCRAMMechanism.plus.rawValue) {

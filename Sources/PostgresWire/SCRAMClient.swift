@@ -41,7 +41,7 @@ struct SCRAMClient: Sendable {
 
     /// Answers the server's first message.
     ///
-    /// - Parameter cached: Keys of an earlier login; they are used if salt and iterations are the same.
+    /// `cached` holds keys of an earlier login; they are used if salt and iterations are the same.
     func respond(
         to serverFirst: String,
         password: Secret,

@@ -99,6 +99,7 @@ public struct SCRAMVerifier: Hashable, Sendable, CustomStringConvertible,
     ///   - name: What the client named, in any case and of any length.
     ///   - secret: Random bytes of the relay's own, kept across restarts: a salt that changes with a
     ///     restart would tell.
+    /// - Returns: A verifier with a salt of ``saltBytes`` and ``defaultIterations``.
     public static func mock(name: String, secret: [UInt8]) -> SCRAMVerifier {
         let key = SymmetricKey(data: secret)
         func part(_ label: String) -> [UInt8] {
