@@ -11,7 +11,8 @@ public struct CancelKey: Hashable, Sendable, CustomStringConvertible,
     /// Source: PostgreSQL 18, "BackendKeyData": minimum 4, maximum 256.
     public static let secretBytes = 4...256
 
-    /// Bytes of the secrets that are minted for protocol 3.2: `MAX_CANCEL_KEY_LENGTH` in PostgreSQL 18.
+    /// Bytes of the secrets that are minted for protocol 3.2: `MAX_CANCEL_KEY_LENGTH` in PostgreSQL
+    /// 18.
     public static let mintedSecretBytes = 32
 
     /// A backend's process id, or a number of the relay's own.

@@ -11,10 +11,12 @@ public import NIOCore
 ///                     │ awaitingChallenge ──▶ awaitingSignature ────┘       ▼
 ///                     │           SASLContinue/send       SASLFinal      finished
 ///                     └──────────────────── AuthenticationOk ──────────────▶
-/// ErrorResponse/failed everywhere. NoticeResponse and, before the request, NegotiateProtocolVersion
+/// ErrorResponse/failed everywhere. NoticeResponse and, before the request,
+/// NegotiateProtocolVersion
 /// are read and dropped. Anything else fails and ends in finished.
 ///
-/// Source: PostgreSQL documentation, "Message Flow", "Start-up"; libpq's `fe-auth.c`, whose rules for
+/// Source: PostgreSQL documentation, "Message Flow", "Start-up"; libpq's `fe-auth.c`, whose rules
+/// for
 /// `channel_binding` and `require_auth` these are.
 public struct ClientLoginMachine: Sendable {
     /// The longest message accepted before AuthenticationOk, in bytes: `MAX_ERRLEN` in libpq.
@@ -30,7 +32,8 @@ public struct ClientLoginMachine: Sendable {
         public var channelBindingPolicy: ChannelBindingPolicy
         /// libpq's `require_auth`: what is allowed, or nil for everything.
         public var requireAuth: Set<Method>?
-        /// Keys of an earlier login of the same user and password; see ``ClientLoginMachine/scramKeys``.
+        /// Keys of an earlier login of the same user and password; see
+        /// ``ClientLoginMachine/scramKeys``.
         public var cachedKeys: SCRAMKeys?
 
         /// Creates credentials.
@@ -102,7 +105,8 @@ public struct ClientLoginMachine: Sendable {
     /// - Parameters:
     ///   - startup: The parameters of StartupMessage, `user` and `database` among them.
     ///   - credentials: Who logs in.
-    ///   - channelBinding: The `tls-server-end-point` data of the server's certificate, or nil where
+    ///   - channelBinding: The `tls-server-end-point` data of the server's certificate, or nil
+    ///     where
     ///     there is no TLS or the data is not defined for it.
     public init(
         startup: [StartupRequest.Parameter],

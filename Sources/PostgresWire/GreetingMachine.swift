@@ -16,7 +16,8 @@ public import NIOCore
 ///
 /// Source: PostgreSQL documentation, "Message Flow", "Start-up".
 public struct GreetingMachine: Sendable {
-    /// Bytes that a whole greeting may have, and so the most that can wait for the rest of a message.
+    /// Bytes that a whole greeting may have, and so the most that can wait for the rest of a
+    /// message.
     ///
     /// A stock Postgres sends about 400. Login event triggers and notices of extensions add to it;
     /// 256 KiB is one initial window.
@@ -55,7 +56,8 @@ public struct GreetingMachine: Sendable {
 
     /// Takes whole messages off the front of `bytes`.
     ///
-    /// - Throws: ``GreetingViolation`` if the backend broke the protocol. The machine is then finished.
+    /// - Throws: ``GreetingViolation`` if the backend broke the protocol. The machine is then
+    ///   finished.
     public mutating func receive(
         _ bytes: inout ByteBuffer
     ) throws(GreetingViolation) -> OnReceive {

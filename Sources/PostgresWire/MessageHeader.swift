@@ -83,7 +83,8 @@ extension ByteBuffer {
         self.writeInteger(UInt8(0))
     }
 
-    /// Takes the bytes up to the next NUL and the NUL, or nil (nothing taken) where there is no NUL.
+    /// Takes the bytes up to the next NUL and the NUL, or nil (nothing taken) where there is no
+    /// NUL.
     mutating func readCStringBytes() -> ByteBuffer? {
         let view = self.readableBytesView
         guard let end = view.firstIndex(of: 0) else { return nil }

@@ -99,7 +99,8 @@ public struct PostgresError: Error, Hashable, Sendable {
 }
 
 extension PostgresError.Severity {
-    /// Postgres names its debug levels `DEBUG1` to `DEBUG5` only in its log, but poolers forward them.
+    /// Postgres names its debug levels `DEBUG1` to `DEBUG5` only in its log, but poolers forward
+    /// them.
     fileprivate init?(backendText: String) {
         if backendText.hasPrefix("DEBUG") {
             self = .debug

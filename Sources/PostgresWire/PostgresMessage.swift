@@ -1,6 +1,7 @@
 public import NIOCore
 
-/// Small encoders, one whole message each, for tests, probes and the few messages we send ourselves.
+/// Small encoders, one whole message each, for tests, probes and the few messages we send
+/// ourselves.
 ///
 /// Source: PostgreSQL documentation, "Message Formats".
 public enum PostgresMessage {

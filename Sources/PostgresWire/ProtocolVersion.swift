@@ -37,7 +37,8 @@ public struct ProtocolVersion: Hashable, Comparable, Sendable, CustomStringConve
     }
 }
 
-/// The answer to a client that asked for more than is spoken here, sent once, before authentication.
+/// The answer to a client that asked for more than is spoken here, sent once, before
+/// authentication.
 ///
 /// Source: PostgreSQL documentation, "NegotiateProtocolVersion", and `SendNegotiateProtocolVersion`
 /// in `backend_startup.c`, which sends the whole version word where the documentation says minor.

@@ -26,7 +26,8 @@ struct SCRAMAttributes {
         return Substring(field[..<(end ?? field.endIndex)])
     }
 
-    /// Takes fields with whatever letter, for extensions are to be skipped. False where one is not a field.
+    /// Takes fields with whatever letter, for extensions are to be skipped. False where one is not
+    /// a field.
     mutating func skip(while isSkipped: (UInt8) -> Bool) -> Bool {
         while self.rest != nil {
             guard let name = self.nextName, Self.isLetter(name) else { return false }

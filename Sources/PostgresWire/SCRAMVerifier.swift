@@ -49,7 +49,8 @@ public struct SCRAMVerifier: Hashable, Sendable, CustomStringConvertible,
         )
     }
 
-    /// Makes a verifier with a fresh salt of ``saltBytes``. Slow, see ``init(password:salt:iterations:)``.
+    /// Makes a verifier with a fresh salt of ``saltBytes``. Slow, see
+    /// ``init(password:salt:iterations:)``.
     public init(password: Secret, using generator: inout some RandomNumberGenerator) {
         self.init(password: password, salt: generator.bytes(Self.saltBytes))
     }
@@ -97,7 +98,8 @@ public struct SCRAMVerifier: Hashable, Sendable, CustomStringConvertible,
     ///
     /// - Parameters:
     ///   - name: What the client named, in any case and of any length.
-    ///   - secret: Random bytes of the relay's own, kept across restarts: a salt that changes with a
+    ///   - secret: Random bytes of the relay's own, kept across restarts: a salt that changes with
+    ///     a
     ///     restart would tell.
     /// - Returns: A verifier with a salt of ``saltBytes`` and ``defaultIterations``.
     public static func mock(name: String, secret: [UInt8]) -> SCRAMVerifier {

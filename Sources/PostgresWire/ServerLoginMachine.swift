@@ -170,7 +170,8 @@ public struct ServerLoginMachine: Sendable {
         return (.awaitingProof(scram, server, challenge), .send(message))
     }
 
-    /// Reads SASLInitialResponse: the mechanism, and the client's first message where it came along.
+    /// Reads SASLInitialResponse: the mechanism, and the client's first message where it came
+    /// along.
     private static func initialResponse(
         _ body: ByteBuffer,
         _ scram: SCRAM

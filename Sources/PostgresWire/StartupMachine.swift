@@ -59,7 +59,8 @@ public struct StartupMachine: Sendable {
 
     /// Takes at most one packet off the front of `bytes`.
     ///
-    /// - Throws: ``StartupViolation`` if the client broke the protocol. The machine is then finished.
+    /// - Throws: ``StartupViolation`` if the client broke the protocol. The machine is then
+    ///   finished.
     public mutating func receive(
         _ bytes: inout ByteBuffer
     ) throws(StartupViolation) -> OnReceive {

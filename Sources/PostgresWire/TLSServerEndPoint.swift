@@ -11,7 +11,8 @@ public enum TLSServerEndPoint {
         case sha512
     }
 
-    /// Hashes a certificate with the hash of its own signature; SHA-256 stands in for MD5 and SHA-1.
+    /// Hashes a certificate with the hash of its own signature; SHA-256 stands in for MD5 and
+    /// SHA-1.
     ///
     /// - Parameter certificateDER: The leaf that is served, whole.
     /// - Returns: The channel binding data, or nil where it is not defined (Ed25519, Ed448), where
