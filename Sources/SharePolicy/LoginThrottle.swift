@@ -2,12 +2,12 @@ import NIOCore
 
 /// Failed logins a (share, source), with a lock-out that grows with them and decays by itself.
 ///
-/// Five failures are free: typing errors. From the fifth on the pair must wait 2 s, 4 s, 8 s … up
-/// to 5 minutes after each. A failure is forgotten a minute, so that half an hour heals the worst,
-/// and a guesser is held to about one password a minute.
+/// Four failures are free: typing errors. The fifth asks for a wait of 2 s, each further one for
+/// twice as long, up to 5 minutes. One failure is forgotten a minute, also while waiting, so that
+/// half an hour heals the worst and a guesser is held to about one password a minute.
 struct LoginThrottle: Sendable {
-    /// Failures before the first wait.
-    static let freeFailures = 5
+    /// The failure that asks for the first wait.
+    static let lockingFailure = 5
 
     /// The first wait; it doubles with each further failure.
     static let firstWait = TimeAmount.seconds(2)
@@ -18,7 +18,7 @@ struct LoginThrottle: Sendable {
     /// One failure is forgotten in this time.
     static let decay = TimeAmount.minutes(1)
 
-    /// The most failures counted: what takes the decay as long as the longest wait takes to double.
+    /// The most failures counted, so that half an hour forgets them all.
     static let maximumFailures = 30
 
     private struct Key: Hashable {
@@ -61,10 +61,10 @@ struct LoginThrottle: Sendable {
         self.table.remove(Key(share: share, source: source))
     }
 
-    /// The wait after so many failures: zero below ``freeFailures``.
+    /// The wait after so many failures: zero before ``lockingFailure``.
     static func wait(after failures: Int) -> TimeAmount {
-        guard failures >= Self.freeFailures else { return .zero }
-        let doublings = min(failures - Self.freeFailures, 20)
+        guard failures >= Self.lockingFailure else { return .zero }
+        let doublings = min(failures - Self.lockingFailure, 20)
         return min(.nanoseconds(Self.firstWait.nanoseconds << Int64(doublings)), Self.longestWait)
     }
 }
