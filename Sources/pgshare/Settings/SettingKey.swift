@@ -1,0 +1,52 @@
+/// Every setting there is: a flag, a `PGSHARE_…` variable and a key of the config file share its name.
+///
+/// One list for all commands, so that one file can serve a machine that runs several of them, and
+/// a key that is not here is a spelling mistake.
+enum SettingKey: String, CaseIterable, Sendable {
+    case config
+    case domain
+    case postgresListen = "postgres-listen"
+    case httpsListen = "https-listen"
+    case httpListen = "http-listen"
+    case tlsCert = "tls-cert"
+    case tlsKey = "tls-key"
+    case state
+    case open
+    case logFormat = "log-format"
+    case logLevel = "log-level"
+    case relay
+    case token
+    case caFile = "ca-file"
+    case database
+    case id
+    case name
+    case password
+    case auth
+    case expires
+    case maxConnections = "max-connections"
+    case readOnly = "read-only"
+    case allow
+    case allDatabases = "all-databases"
+    case links
+    case transport
+
+    /// As the flag is written.
+    var flag: String { "--\(self.rawValue)" }
+
+    /// The environment variable.
+    var variable: String {
+        "PGSHARE_" + self.rawValue.uppercased().replacing("-", with: "_")
+    }
+
+    /// Whether the value must never be shown.
+    var isSecret: Bool {
+        switch self {
+        case .token, .password:
+            true
+        case .config, .domain, .postgresListen, .httpsListen, .httpListen, .tlsCert, .tlsKey,
+            .state, .open, .logFormat, .logLevel, .relay, .caFile, .database, .id, .name, .auth,
+            .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .transport:
+            false
+        }
+    }
+}
