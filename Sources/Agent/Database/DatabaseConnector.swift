@@ -169,9 +169,7 @@ extension DatabaseConnector {
         return try NIOSSLClientHandler(context: context, serverHostname: self.target.serverName)
     }
 
-    /// A login for one connection.
-    ///
-    /// - Parameter certificate: The server's, DER; nil without TLS.
+    /// A login for one connection; `certificate` is the server's, DER, or nil without TLS.
     func makeLogin(
         _ request: BackendRequest,
         certificate: @autoclosure () -> [UInt8]?

@@ -37,6 +37,7 @@ public enum DatabaseSettings {
     /// Connects once, off the event loops and the cooperative threads.
     ///
     /// - Parameter conninfo: A URL, `key=value` text or a database name; nil is libpq's defaults.
+    /// - Returns: Where the database is, and what was found there.
     /// - Throws: ``DatabaseSettingsError``: libpq's sentence, and what a person can do.
     public static func resolve(
         _ conninfo: String?

@@ -8,10 +8,8 @@ final class LibpqConnection {
 
     private let connection: OpaquePointer
 
-    /// Connects, as psql would with the same keywords.
-    ///
-    /// - Parameter keywords: In libpq's order: a later one wins over an earlier, and `dbname` may be
-    ///   a URL or `key=value` text.
+    /// Connects, as psql would with the same keywords, in libpq's order: a later one wins over an
+    /// earlier, and `dbname` may be a URL or `key=value` text.
     init(_ keywords: [(name: String, value: String)]) throws(DatabaseSettingsError) {
         let names = CStrings(keywords.map(\.name))
         let values = CStrings(keywords.map(\.value))

@@ -1,0 +1,202 @@
+import Foundation
+import NIOCore
+import PostgresWire
+import Synchronization
+
+/// Makes a share read-only by what Postgres lets a *role* do, so that no client can undo it.
+///
+/// `default_transaction_read_only` is a setting that every client may change back, and so are all
+/// others of its kind. What a client cannot change is who it is. So either
+///
+/// 1. the server is a read replica: nothing can be written there by anyone; or
+/// 2. the agent's own role can write nothing, and no role it can `SET ROLE` to can; or
+/// 3. the agent makes a role for this share alone, which may read (`pg_read_all_data`) and nothing
+///    else, logs the clients in as that, and drops it when the share ends.
+///
+/// What the whole world (`PUBLIC`) may write, such a role may, too. So it is looked at first
+/// (``WritePrivileges``), and a database where anyone may write is refused, with what to revoke.
+/// Every role of Postgres may make temporary tables, notifications and large objects of its own,
+/// and nothing short of changing the database for everyone takes that away; those of the share's
+/// role go when it is dropped. The default is set to read-only on top, so that honest clients fail
+/// early.
+///
+/// The guard's own connection stays open and holds an advisory lock named after the role. A role
+/// whose lock is free belongs to an agent that crashed; the next guard in that database drops it.
+/// The guarantee is for one database: never let the clients of such a share choose another.
+public final class ReadOnlyGuard: Sendable {
+    /// The beginning of the name of every role that a guard makes; the database's OID and 16
+    /// hexadecimal digits follow.
+    public static let rolePrefix = "pgshare_ro_"
+
+    /// The first Postgres with `pg_read_all_data`.
+    static let oldestVersion = 140_000
+
+    /// Which of the three guarantees holds.
+    public enum Guarantee: Hashable, Sendable {
+        /// The server is a read replica.
+        case replica
+        /// The agent's own role cannot write.
+        case ownRole
+        /// The role of this name was made for the share.
+        case temporaryRole(String)
+    }
+
+    /// Where the share's clients are logged in. Never the agent's own target, unless that is safe.
+    public let target: DatabaseTarget
+    /// Why nothing can be written.
+    public let guarantee: Guarantee
+    private let connection: Mutex<LibpqConnection?>
+
+    private init(
+        _ target: DatabaseTarget,
+        _ guarantee: Guarantee,
+        _ connection: sending LibpqConnection?
+    ) {
+        self.target = target
+        self.guarantee = guarantee
+        self.connection = Mutex(connection)
+    }
+
+    /// Checks the database, and makes the role if one is needed.
+    ///
+    /// - Parameters:
+    ///   - database: What ``DatabaseSettings/resolve(_:)`` found.
+    ///   - conninfo: The same text that was resolved.
+    /// - Throws: ``DatabaseSettingsError/notReadOnly(reason:)`` where no guarantee is possible: do
+    ///   not share then.
+    public static func start(
+        _ database: ResolvedDatabase,
+        conninfo: String?
+    ) async throws(DatabaseSettingsError) -> ReadOnlyGuard {
+        try await DatabaseSettings.offLoop { () throws(DatabaseSettingsError) in
+            try self.startBlocking(database, conninfo: conninfo)
+        }
+    }
+
+    /// Ends the sessions of the temporary role and drops it. Call it once every stream is closed,
+    /// and always: also after an error. A second call does nothing.
+    public func stop() async throws(DatabaseSettingsError) {
+        try await DatabaseSettings.offLoop { () throws(DatabaseSettingsError) in
+            guard case .temporaryRole(let role) = self.guarantee else { return }
+            let result: Result<Void, DatabaseSettingsError> = self.connection.withLock { held in
+                defer { held = nil }
+                guard let held else { return .success(()) }
+                do throws(DatabaseSettingsError) {
+                    try ReadOnlyRole.drop(role, held)
+                    return .success(())
+                } catch {
+                    return .failure(error)
+                }
+            }
+            try result.get()
+        }
+    }
+
+    private static func startBlocking(
+        _ database: ResolvedDatabase,
+        conninfo: String?
+    ) throws(DatabaseSettingsError) -> ReadOnlyGuard {
+        guard !database.probe.isInRecovery else {
+            return ReadOnlyGuard(database.target, .replica, nil)
+        }
+        let connection = try LibpqConnection(DatabaseSettings.keywords(conninfo ?? ""))
+        let own = try WritePrivileges.find(of: database.probe.role, connection)
+        guard !own.isEmpty else { return ReadOnlyGuard(database.target, .ownRole, nil) }
+
+        guard database.probe.serverVersion >= Self.oldestVersion else {
+            throw .notReadOnly(
+                reason: "Postgres 14 is the first with pg_read_all_data; share with a role that"
+                    + " cannot write. Yours can: \(WritePrivileges.sentence(own))")
+        }
+        ReadOnlyRole.dropLeftovers(connection)
+        let role = try ReadOnlyRole.create(connection, owner: database.probe.role, findings: own)
+        do throws(DatabaseSettingsError) {
+            let findings = try WritePrivileges.find(of: role.name, connection)
+            guard findings.isEmpty else {
+                throw .notReadOnly(
+                    reason: "every role may write here: \(WritePrivileges.sentence(findings))."
+                        + " Revoke that from PUBLIC, or share a read replica")
+            }
+            let target = try self.login(role, database.target)
+            return ReadOnlyGuard(target, .temporaryRole(role.name), connection)
+        } catch {
+            // The first reason is the one to read; a role left over is dropped by the next guard.
+            _ = try? ReadOnlyRole.drop(role.name, connection)
+            throw error
+        }
+    }
+
+    /// Logs in as the role, where the agent does; a unix socket may want `peer`, so then by TCP.
+    private static func login(
+        _ role: ReadOnlyRole,
+        _ target: DatabaseTarget
+    ) throws(DatabaseSettingsError) -> DatabaseTarget {
+        var candidate = target
+        candidate.user = role.name
+        candidate.password = Secret(role.password)
+        // The agent's own certificate names the agent's own role.
+        candidate.tls.certificatePath = nil
+        candidate.tls.keyPath = nil
+        do throws(DatabaseSettingsError) {
+            try self.check(candidate)
+            return candidate
+        } catch {
+            guard case .unixSocket(let path) = target.endpoint,
+                let port = path.split(separator: ".").last.flatMap({ Int($0) })
+            else { throw self.loginRefused(error) }
+            candidate.endpoint = .tcp(host: "127.0.0.1", address: "127.0.0.1", port: port)
+            candidate.tls = DatabaseTLSSettings(mode: .prefer)
+            guard case .success = Result(catching: { try self.check(candidate) }) else {
+                throw self.loginRefused(error)
+            }
+            return candidate
+        }
+    }
+
+    private static func check(_ target: DatabaseTarget) throws(DatabaseSettingsError) {
+        let login = try LibpqConnection(target.keywords)
+        let rows = try login.query("select session_user, current_user")
+        guard rows.first == [target.user, target.user] else {
+            throw .notReadOnly(reason: "the server maps the share's role to another one")
+        }
+    }
+
+    private static func loginRefused(_ error: DatabaseSettingsError) -> DatabaseSettingsError {
+        .notReadOnly(
+            reason: "the role that was made for the share cannot log in (\(error))."
+                + " Let pg_hba.conf ask it for a password (scram-sha-256), for example on"
+                + " 127.0.0.1, or share with a role that cannot write")
+    }
+}
+
+extension DatabaseTarget {
+    /// The same target for libpq.
+    var keywords: [(name: String, value: String)] {
+        var keywords = [
+            (name: "user", value: self.user), (name: "dbname", value: self.database),
+            (name: "connect_timeout", value: "\(self.connectTimeout.nanoseconds / 1_000_000_000)"),
+            (name: "sslmode", value: self.tls.mode.rawValue),
+            (name: "gssencmode", value: "disable"),
+        ]
+        switch self.endpoint {
+        case .unixSocket(let path):
+            let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+            let port = path.split(separator: ".").last.map(String.init) ?? "5432"
+            keywords.append((name: "host", value: folder.joined(separator: "/")))
+            keywords.append((name: "port", value: port))
+        case .tcp(let host, let address, let port):
+            if !host.isEmpty { keywords.append((name: "host", value: host)) }
+            if let address { keywords.append((name: "hostaddr", value: address)) }
+            keywords.append((name: "port", value: "\(port)"))
+        }
+        if let password = self.password {
+            keywords.append((name: "password", value: password.reveal))
+        }
+        switch self.tls.rootCertificate {
+        case .file(let path)?: keywords.append((name: "sslrootcert", value: path))
+        case .system?: keywords.append((name: "sslrootcert", value: "system"))
+        case nil: break
+        }
+        return keywords
+    }
+}

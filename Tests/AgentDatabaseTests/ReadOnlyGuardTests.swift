@@ -1,0 +1,201 @@
+import Agent
+import NIOCore
+import PostgresWire
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct ReadOnlyGuardTests {
+    /// A database of its own with something to spoil in it.
+    private static func prepare(_ version: TestPostgres.Version, _ name: String) throws
+        -> TestPostgres
+    {
+        let server = try TestPostgres.shared(version)
+        try server.sql("create database \(name)")
+        let setUp = """
+            create table kept (id serial primary key, word text);
+            insert into kept (word) values ('as it was');
+            select lo_from_bytea(4711, 'as it was');
+            create function change() returns void language sql
+                as $$ update kept set word = 'changed' $$;
+            create extension dblink
+            """
+        try server.sql(setUp, database: name)
+        return server
+    }
+
+    private static func start(
+        _ server: TestPostgres, _ database: String, user: String = "postgres"
+    ) async throws -> ReadOnlyGuard {
+        let conninfo = server.conninfo(user: user, database: database)
+        let found = try await DatabaseSettings.resolve(conninfo)
+        return try await ReadOnlyGuard.start(found, conninfo: conninfo)
+    }
+
+    private static let attacks = [
+        "insert into kept (word) values ('changed')", "update kept set word = 'changed'",
+        "delete from kept", "truncate kept", "drop table kept", "alter table kept add spoiled int",
+        "create table mine (id int)", "create schema mine",
+        "create function f() returns int"
+            + " language sql as 'select 1'", "select change()", "select nextval('kept_id_seq')",
+        "select setval('kept_id_seq', 1000)", "copy kept from program 'echo 9'",
+        "copy kept to '/tmp/pgshare-stolen'", "do $$ begin update kept set word = 'x'; end $$",
+        "do $$ begin execute 'delete from kept'; end $$",
+        "with gone as (delete from kept returning *) select * from gone",
+        "select lo_put(4711, 0, 'changed')", "select lo_unlink(4711)",
+        "select lowrite(lo_open(4711, 131072), 'changed')",
+        "set role postgres", "set session authorization postgres",
+        "select set_config('role', 'postgres', false)", "alter role current_user superuser",
+        "grant postgres to current_user", "grant insert on kept to current_user",
+        "create role another", "vacuum full kept; create database mine",
+        "select dblink_exec('dbname=' || current_database() || ' user=postgres', 'delete from kept')",
+        "select dblink_exec('dbname=' || current_database(), 'delete from kept')",
+        "select * from kept for update", "lock table kept in exclusive mode",
+        "create extension hstore", "alter system set work_mem = '1MB'", "reindex table kept",
+        "alter database postgres set work_mem = '1MB'", "drop owned by postgres",
+        "select pg_read_file('/etc/passwd')", "refresh materialized view kept",
+        "copy kept from stdin",
+    ]
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `nothing that a client tries writes`(version: TestPostgres.Version) async throws {
+        let server = try Self.prepare(version, "attacked")
+        let shared = try await Self.start(server, "attacked")
+        guard case .temporaryRole(let role) = shared.guarantee else {
+            Issue.record("a superuser's share needs a role of its own")
+            return
+        }
+        let connector = try DatabaseConnector(shared.target)
+        for undo in [
+            "select 1", "set default_transaction_read_only = off",
+            "set transaction_read_only = off",
+            "set session characteristics as transaction read write",
+            "reset role", "reset session authorization", "discard all",
+            "alter role current_user set default_transaction_read_only = off",
+        ] {
+            let session = try await Session.open(
+                connector, ["options": "-c default_transaction_read_only=off"])
+            _ = try await session.query(undo)
+            #expect(try await session.value("select current_user") == role)
+            for attack in Self.attacks where undo == "select 1" || attack.contains("kept") {
+                for begin in ["begin read write", "select 1"] {
+                    _ = try await session.query(begin)
+                    #expect(try await session.failure(attack) != nil, "\(undo); \(attack)")
+                    _ = try await session.query("rollback")
+                }
+            }
+            #expect(try await session.value("select word from kept") == "as it was")
+        }
+        let asPostgres = await failure {
+            _ = try await Session.open(connector, ["options": "-c role=postgres"])
+        }
+        #expect(asPostgres != nil)
+        try await shared.stop()
+        let kept = "select word || count(*) over () || lo_get(4711)::text from kept"
+        #expect(
+            try server.sql(kept, database: "attacked") == "as it was1\\x617320697420776173")
+        #expect(try server.sql("select count(*) from pg_roles where rolname = '\(role)'") == "0")
+        try server.sql("drop database attacked (force)")
+    }
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `stop ends the sessions of the role and drops what it made`(
+        version: TestPostgres.Version
+    ) async throws {
+        let server = try Self.prepare(version, "stopped")
+        let shared = try await Self.start(server, "stopped")
+        let session = try await Session.open(DatabaseConnector(shared.target))
+        _ = try await session.query("set transaction_read_only = off; create temp table t (i int)")
+        _ = try await session.query("begin read write; select lo_creat(-1); commit")
+        try await shared.stop()
+        try await shared.stop()
+        let left = "select count(*) from pg_roles where rolname like 'pgshare\\_ro%'"
+        #expect(try server.sql(left) == "0")
+        let objects = "select count(*) from pg_largeobject_metadata"
+        #expect(try server.sql(objects, database: "stopped") == "1")
+        try server.sql("drop database stopped (force)")
+    }
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `the role of an agent that died is dropped by the next, a live one is not`(
+        version: TestPostgres.Version
+    ) async throws {
+        let server = try Self.prepare(version, "crashed")
+        let oid = try server.sql("select oid from pg_database where datname = 'crashed'")
+        try server.sql("create role pgshare_ro_\(oid)_0000000000000000 login")
+        let first = try await Self.start(server, "crashed")
+        let second = try await Self.start(server, "crashed")
+        let names = try server.sql(
+            "select count(*) from pg_roles where rolname like 'pgshare\\_ro\\_\(oid)%'")
+        #expect(names == "2")
+        let session = try await Session.open(DatabaseConnector(first.target))
+        #expect(try await session.value("select word from kept") == "as it was")
+        try await first.stop()
+        try await second.stop()
+        try server.sql("drop database crashed (force)")
+    }
+
+    @Test(
+        arguments: TestPostgres.Version.available,
+        [
+            ("grant insert on kept to public", "table kept"),
+            ("grant create on schema public to public", "schema public"),
+            ("grant usage on sequence kept_id_seq to public", "sequence"),
+            ("grant update (word) on kept to public", "column"),
+            ("alter function change() security definer", "change()"),
+            ("grant update on large object 4711 to public", "large object 4711"),
+        ])
+    func `what everyone may write is named, and the share refused`(
+        version: TestPostgres.Version, hole: (grant: String, named: String)
+    ) async throws {
+        let server = try Self.prepare(version, "holed")
+        defer { _ = try? server.sql("drop database holed (force)") }
+        try server.sql(hole.grant, database: "holed")
+        do {
+            _ = try await Self.start(server, "holed")
+            Issue.record("it started")
+        } catch let error as DatabaseSettingsError {
+            #expect("\(error)".contains(hole.named))
+        }
+        let left = "select count(*) from pg_roles where rolname like 'pgshare\\_ro%'"
+        #expect(try server.sql(left) == "0")
+    }
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `a role that cannot write is used as it is, one that cannot make roles is refused`(
+        version: TestPostgres.Version
+    ) async throws {
+        let server = try Self.prepare(version, "narrow")
+        defer { _ = try? server.sql("drop database narrow (force)") }
+        let harmless = try await Self.start(server, "narrow", user: "trusty")
+        #expect(harmless.guarantee == .ownRole)
+        try server.sql("grant insert on kept to trusty", database: "narrow")
+        do {
+            _ = try await Self.start(server, "narrow", user: "trusty")
+            Issue.record("it started")
+        } catch let error as DatabaseSettingsError {
+            #expect("\(error)".contains("CREATEROLE"))
+            #expect("\(error)".contains("kept"))
+        }
+    }
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `a role with CREATEROLE is enough`(version: TestPostgres.Version) async throws {
+        let server = try Self.prepare(version, "maker")
+        try server.sql("create role rolemaker login createrole password 'x'")
+        try server.sql("grant pg_read_all_data to rolemaker with admin option")
+        try server.sql("grant insert on kept to rolemaker", database: "maker")
+        defer {
+            _ = try? server.sql("drop database maker (force)")
+            _ = try? server.sql("drop role rolemaker")
+        }
+        let conninfo = server.conninfo(user: "rolemaker", database: "maker", "password=x")
+        let found = try await DatabaseSettings.resolve(conninfo)
+        let shared = try await ReadOnlyGuard.start(found, conninfo: conninfo)
+        let session = try await Session.open(DatabaseConnector(shared.target))
+        #expect(try await session.failure("delete from kept") != nil)
+        #expect(try await session.value("select word from kept") == "as it was")
+        try await shared.stop()
+        let left = "select count(*) from pg_roles where rolname like 'pgshare\\_ro%'"
+        #expect(try server.sql(left) == "0")
+    }
+}
