@@ -195,7 +195,7 @@ final class ClientStream {
         guard let splice, reset.code != .closed, splice.isBetweenMessages else { return }
         var error = self.takeLoginReply()
         PostgresError(
-            severity: .fatal, sqlState: SQLState(rawValue: reset.sqlState) ?? .internalError,
+            severity: .fatal, sqlState: SQLState(rawValue: reset.sqlState),
             message: reset.text.isEmpty ? "the connection to the database was lost" : reset.text
         ).write(into: &error)
         splice.writeLast(error)
@@ -209,7 +209,7 @@ final class ClientStream {
     /// Says no to a client whose stream is not up yet.
     private func refuse(_ reason: Refusal.Reason) {
         guard let splice else { return }
-        self.environment.metrics.refusals.add(RefusalLabel(reason))
+        self.environment.metrics.refusals.add(reason)
         let reset = StreamReset(
             .refused, sqlState: reason.sqlState.rawValue, text: reason.message)
         if let handle = splice.handle { splice.abandon(handle, reset) }

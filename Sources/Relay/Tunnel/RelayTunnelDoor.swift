@@ -255,7 +255,7 @@ final class RelayTunnelDoor: TunnelDoor {
     private func refuse(_ error: any Error, _ connection: TunnelConnection) {
         let refusal =
             (error as? TunnelRefusal) ?? TunnelRefusal(.internalFailure, detail: "\(error)")
-        self.environment.metrics.tunnelRefusals.add(TunnelRefusalLabel(refusal.reason))
+        self.environment.metrics.tunnelRefusals.add(refusal.reason)
         self.environment.logger.log(
             .info, "tunnel refused",
             [

@@ -77,7 +77,7 @@ struct ShareClaims: Sendable {
         else { throw TunnelRefusal(.badRequest, detail: "verifier or auth") }
         var generator = SystemRandomNumberGenerator()
         return Share(
-            id: askedID.flatMap { $0 } ?? ShareID.random(using: &generator),
+            id: askedID.flatMap { $0 } ?? ShareID.make(using: &generator),
             name: name.flatMap { $0 }, owner: owner,
             verifier: verifier.text, authMethod: method,
             limits: try Self.limits(request), createdAt: now,

@@ -101,6 +101,11 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         if bytes.readableBytes > 0 { self.sendToStream(bytes) }
     }
 
+    /// As ``inject(_:)``, for bytes that the inbound stage must see first.
+    package func injectStaged(_ bytes: ByteBuffer) {
+        if bytes.readableBytes > 0 { self.stageInbound(bytes) }
+    }
+
     private func stageInbound(_ bytes: ByteBuffer) {
         switch self.inboundStage?(bytes) {
         case .pass(let passed):

@@ -1,0 +1,119 @@
+import NIOCore
+import TunnelTransport
+import TunnelWire
+
+/// Says HELLO or RESUME on a fresh connection, and puts the link's handler in its place once
+/// the relay has answered.
+final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// The relay's answer, as the link's owner must know it.
+    enum Answer: Sendable {
+        case welcomed(HelloOK)
+        case resumed(ResumeOK)
+    }
+
+    /// From the first frame to the answer. A claim waits for the relay's disk.
+    static let timeout = TimeAmount.seconds(10)
+
+    private var machine: AgentHandshake
+    private let promise: EventLoopPromise<Answer>
+    /// Makes the link's handler for the answer; nil means that the connection is not wanted.
+    private let makeHandler: (Answer) -> LinkHandler?
+    /// Attaches the link to its handler, once that is in the pipeline.
+    private let attach: (Answer, LinkHandler) throws -> Void
+    private var context: ChannelHandlerContext?
+    private var unread = ByteBuffer()
+    private var isOver = false
+    private var deadline: Scheduled<Void>?
+
+    init(
+        machine: AgentHandshake, promise: EventLoopPromise<Answer>,
+        makeHandler: @escaping (Answer) -> LinkHandler?,
+        attach: @escaping (Answer, LinkHandler) throws -> Void
+    ) {
+        self.machine = machine
+        self.promise = promise
+        self.makeHandler = makeHandler
+        self.attach = attach
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        context.writeAndFlush(Self.wrapOutboundOut(self.machine.start()), promise: nil)
+        self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: Self.timeout) {
+            self.fail(
+                LinkError(
+                    code: "handshake_timeout", message: "the relay did not answer in time",
+                    retry: true),
+                context: context)
+        }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        self.deadline?.cancel()
+    }
+
+    /// Bytes that were read before this handler stood in the pipeline.
+    func inject(_ bytes: ByteBuffer) {
+        if let context { self.receive(bytes, context: context) }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.receive(Self.unwrapInboundIn(data), context: context)
+    }
+
+    private func receive(_ bytes: ByteBuffer, context: ChannelHandlerContext) {
+        guard !self.isOver else { return }
+        self.unread.writeImmutableBuffer(bytes)
+        do {
+            switch try self.machine.receive(&self.unread) {
+            case .readMore: break
+            case .welcomed(let ok): try self.finish(.welcomed(ok), context: context)
+            case .resumed(let ok): try self.finish(.resumed(ok), context: context)
+            case .refused(let error): self.fail(error, context: context)
+            }
+        } catch {
+            self.fail(error, context: context)
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.fail(
+            LinkError(code: "closed", message: "the relay closed the connection", retry: true),
+            context: context)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.fail(error, context: context)
+    }
+
+    private func finish(_ answer: Answer, context: ChannelHandlerContext) throws {
+        self.isOver = true
+        self.deadline?.cancel()
+        if let handler = self.makeHandler(answer) {
+            let operations = context.pipeline.syncOperations
+            try operations.addHandler(handler, position: .after(self))
+            try self.attach(answer, handler)
+            if self.unread.readableBytes > 0 {
+                context.fireChannelRead(Self.wrapInboundOut(self.unread))
+                context.fireChannelReadComplete()
+            }
+            operations.removeHandler(context: context, promise: nil)
+        } else {
+            context.close(promise: nil)
+        }
+        self.promise.succeed(answer)
+    }
+
+    private func fail(_ error: any Error, context: ChannelHandlerContext) {
+        guard !self.isOver else { return }
+        self.isOver = true
+        self.deadline?.cancel()
+        self.promise.fail(error)
+        context.close(promise: nil)
+    }
+}

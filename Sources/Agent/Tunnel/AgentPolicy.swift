@@ -1,0 +1,84 @@
+public import Foundation
+import PostgresWire
+public import SharePolicy
+import TunnelWire
+
+/// What the agent lets a client do. The relay asked the same questions before; it may be
+/// compromised, and what it leads to is the agent's own database.
+public struct AgentPolicy: Sendable {
+    /// The database that is shared.
+    public var database: String
+    /// Whether clients may ask for other databases of the same server.
+    public var servesAllDatabases: Bool
+    /// Clients at once.
+    public var maximumClients: Int
+    /// Networks that clients may come from; empty for all.
+    public var allow: [CIDR]
+
+    /// Creates a policy.
+    public init(
+        database: String, servesAllDatabases: Bool, maximumClients: Int, allow: [CIDR] = []
+    ) {
+        self.database = database
+        self.servesAllDatabases = servesAllDatabases
+        self.maximumClients = maximumClients
+        self.allow = allow
+    }
+
+    /// The verdict on one client.
+    enum Decision: Equatable {
+        case serve(BackendRequest)
+        case refuse(StreamReset)
+    }
+
+    /// May this client have a backend?
+    ///
+    /// - Parameters:
+    ///   - open: What the relay says of it.
+    ///   - clients: How many have one now.
+    ///   - isOver: Whether the share's time is over.
+    func decide(_ open: Open, clients: Int, isOver: Bool) -> Decision {
+        if isOver { return .refuse(Self.reset(.shareEnded, "57P01")) }
+        guard clients < self.maximumClients else {
+            return .refuse(Self.reset(.tooManyClients(limit: self.maximumClients), "53300"))
+        }
+        if !self.allow.isEmpty {
+            let address = open.client.flatMap(Self.address(in:)) ?? ""
+            guard self.allow.contains(where: { $0.contains(address: address) }) else {
+                return .refuse(Self.reset(.addressNotAllowed, "28000"))
+            }
+        }
+        var parameters: [StartupRequest.Parameter] = []
+        for pair in open.parameters ?? [] {
+            guard pair.count == 2 else { return .refuse(Self.unreadable) }
+            parameters.append(.init(name: pair[0], value: pair[1]))
+        }
+        return self.decide(parameters)
+    }
+
+    private func decide(_ parameters: [StartupRequest.Parameter]) -> Decision {
+        let user = parameters.first { $0.name == "user" }?.value ?? ""
+        let asked = parameters.first { $0.name == "database" }?.value ?? ""
+        // libpq asks for a database named like the user, as typed, where nobody named one.
+        let isDefault = asked.isEmpty || asked == user || asked.hasPrefix(user + ".")
+        if isDefault || asked == self.database {
+            return .serve(BackendRequest(parameters: parameters, database: nil))
+        }
+        guard self.servesAllDatabases else {
+            return .refuse(Self.reset(.databaseNotServed, "3D000"))
+        }
+        return .serve(BackendRequest(parameters: parameters, database: asked))
+    }
+
+    private static let unreadable = StreamReset(
+        .protocolError, sqlState: "08P01", text: "the startup parameters could not be read")
+
+    private static func reset(_ reason: Refusal.Reason, _ sqlState: String) -> StreamReset {
+        StreamReset(.refused, sqlState: sqlState, text: reason.message)
+    }
+
+    /// `1.2.3.4` of `1.2.3.4:567`, `::1` of `::1:567`.
+    private static func address(in client: String) -> String? {
+        client.lastIndex(of: ":").map { String(client[..<$0]) }
+    }
+}

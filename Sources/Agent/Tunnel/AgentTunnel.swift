@@ -1,0 +1,301 @@
+public import Foundation
+import NIOConcurrencyHelpers
+public import NIOCore
+package import TunnelTransport
+package import TunnelWire
+
+/// Keeps a share served for as long as it runs: dials, adds a link for each event loop of the
+/// relay, resumes what was cut, dials anew when the tunnel is gone.
+public final class AgentTunnel: Sendable {
+    private let dialer: TunnelDialer
+    private let share: Hello.ShareRequest
+    private let service: AgentService
+    private let loops: [any EventLoop]
+    private let limits: LinkLimits
+    private let program: String
+
+    /// Creates a tunnel; nothing is dialled before ``run()``.
+    ///
+    /// - Parameters:
+    ///   - dialer: The way to the relay.
+    ///   - share: What is asked of it.
+    ///   - connector: The way to the database.
+    ///   - policy: What clients may do.
+    ///   - loops: The event loops to work on; link number i lives on number i modulo their count.
+    ///   - program: Name and version, for the relay's log.
+    ///   - onEvent: Told what happens, from any thread.
+    package init(
+        dialer: TunnelDialer, share: Hello.ShareRequest, connector: DatabaseConnector,
+        policy: AgentPolicy, loops: [any EventLoop], program: String,
+        limits: LinkLimits = LinkLimits(), onEvent: @escaping @Sendable (AgentEvent) -> Void
+    ) {
+        self.dialer = dialer
+        self.share = share
+        self.service = AgentService(connector: connector, policy: policy, onEvent: onEvent)
+        self.loops = loops
+        self.limits = limits
+        self.program = program
+    }
+
+    /// Serves until the task is cancelled.
+    ///
+    /// - Throws: ``AgentError`` when going on is pointless: a bad token, a name that is taken, a
+    ///   share that has ended.
+    public func run() async throws {
+        var share = self.share
+        var backoff = Backoff()
+        var generator = SystemRandomNumberGenerator()
+        try await withThrowingTaskGroup(of: LinkError?.self) { group in
+            while !Task.isCancelled {
+                do {
+                    let first = try await self.hello(share)
+                    backoff.reset()
+                    share.id = first.welcome.share
+                    share.expiresIn = nil
+                    share.expiresAt = first.welcome.expiresAt
+                    self.announce(first.welcome)
+                    let moved = AsyncStream.makeStream(of: Void.self)
+                    group.addTask {
+                        await self.serve(first) { moved.continuation.yield() }
+                    }
+                    try await self.waitForNext(moved.stream, &group)
+                } catch {
+                    try await self.pause(after: error, &backoff, &generator)
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    /// Waits until the tunnel is over, or a replacement is wanted while it drains.
+    private func waitForNext(
+        _ moved: AsyncStream<Void>, _ group: inout ThrowingTaskGroup<LinkError?, any Error>
+    ) async throws {
+        group.addTask {
+            for await _ in moved { break }
+            return nil
+        }
+        if let error = try await group.next() ?? nil, !error.retry {
+            throw AgentError(code: error.code, message: error.message)
+        }
+    }
+
+    private func announce(_ welcome: HelloOK) {
+        let expiresAt = Date(timeIntervalSince1970: welcome.expiresAt)
+        self.service.expire(at: expiresAt)
+        self.service.tell(
+            .shared(
+                SharedAddress(
+                    id: welcome.share, name: welcome.name, host: welcome.host,
+                    port: welcome.port, expiresAt: expiresAt)))
+    }
+
+    /// Sleeps before the next try, or gives up where trying again is pointless.
+    private func pause(
+        after error: any Error, _ backoff: inout Backoff,
+        _ generator: inout SystemRandomNumberGenerator
+    ) async throws {
+        if error is CancellationError || error is AgentError { throw error }
+        if let refusal = error as? LinkError, !refusal.retry {
+            throw AgentError(code: refusal.code, message: refusal.message)
+        }
+        if let failure = error as? DialError, failure.isFinal {
+            throw AgentError(code: failure.code, message: failure.message)
+        }
+        let wait = backoff.next(using: &generator)
+        let reason =
+            (error as? DialError)?.message ?? (error as? LinkError)?.message
+            ?? "the connection to the relay was lost"
+        self.service.tell(
+            .retrying(reason: reason, seconds: Double(wait.nanoseconds) / 1_000_000_000))
+        try await Task.sleep(nanoseconds: UInt64(wait.nanoseconds))
+    }
+
+    // MARK: Links
+
+    /// A link that stands: what the relay said, the link on its event loop, what happens to it.
+    private struct Standing: Sendable {
+        let index: Int
+        let welcome: HelloOK
+        let loop: any EventLoop
+        let link: NIOLoopBound<Link>
+        let signals: AsyncStream<AgentLink.Signal>
+    }
+
+    private func hello(_ share: Hello.ShareRequest) async throws -> Standing {
+        let hello = Hello(agent: self.program, share: share)
+        guard let standing = try await self.establish(hello, index: 0) else {
+            throw LinkError(
+                code: "spare", message: "the relay gave the first link no place", retry: true)
+        }
+        return standing
+    }
+
+    /// Dials, says HELLO, attaches a new link.
+    ///
+    /// - Returns: nil if the relay had a link on that event loop already.
+    private func establish(_ hello: Hello, index: Int) async throws -> Standing? {
+        let loop = self.loops[index % self.loops.count]
+        let dialed = try await self.dialer.dial(on: loop).get()
+        let (stream, continuation) = AsyncStream.makeStream(of: AgentLink.Signal.self)
+        let made = NIOLockedValueBox<NIOLoopBound<Link>?>(nil)
+        let answer = try await self.handshake(
+            AgentHandshake(hello: hello), on: dialed, loop: loop,
+            makeHandler: { answer in
+                guard case .welcomed(let ok) = answer, !ok.isSpare else { return nil }
+                let link = Link(role: .agent, limits: self.limits, eventLoop: loop)
+                link.delegate = AgentLink(service: self.service, signals: continuation)
+                made.withLockedValue { $0 = NIOLoopBound(link, eventLoop: loop) }
+                return LinkHandler(link: link, transport: dialed.transport)
+            },
+            attach: { _, handler in made.withLockedValue { $0 }?.value.attach(handler) })
+        guard case .welcomed(let welcome) = answer, let link = made.withLockedValue({ $0 }) else {
+            continuation.finish()
+            return nil
+        }
+        return Standing(index: index, welcome: welcome, loop: loop, link: link, signals: stream)
+    }
+
+    private func handshake(
+        _ machine: AgentHandshake, on dialed: DialedTunnel, loop: any EventLoop,
+        makeHandler: @escaping @Sendable (AgentHandshakeHandler.Answer) -> LinkHandler?,
+        attach: @escaping @Sendable (AgentHandshakeHandler.Answer, LinkHandler) throws -> Void
+    ) async throws -> AgentHandshakeHandler.Answer {
+        let promise = loop.makePromise(of: AgentHandshakeHandler.Answer.self)
+        loop.execute {
+            let handler = AgentHandshakeHandler(
+                machine: machine, promise: promise, makeHandler: makeHandler, attach: attach)
+            do {
+                let options = dialed.channel.syncOptions
+                try options?.setOption(
+                    .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 128 * 1024))
+                try options?.setOption(.maxMessagesPerRead, value: 1)
+                try dialed.channel.pipeline.syncOperations.addHandler(handler)
+                if dialed.early.readableBytes > 0 { handler.inject(dialed.early) }
+                try options?.setOption(.autoRead, value: true)
+            } catch {
+                promise.fail(error)
+                dialed.channel.close(promise: nil)
+            }
+        }
+        return try await promise.futureResult.get()
+    }
+
+    /// Serves a tunnel until its last link has ended.
+    ///
+    /// - Returns: the error that ended it, if the relay gave one.
+    private func serve(
+        _ first: Standing, onGoAway: @escaping @Sendable () -> Void
+    ) async -> LinkError? {
+        await withTaskGroup(of: LinkError?.self) { group in
+            group.addTask { await self.keep(first, onGoAway) }
+            for index in 1..<max(first.welcome.links, 1) {
+                group.addTask { await self.addLink(index, to: first.welcome, onGoAway) }
+            }
+            var final: LinkError?
+            for await error in group {
+                if let error, final == nil || final?.retry == true { final = error }
+            }
+            return final
+        }
+    }
+
+    /// Dials until a link lands on an event loop of the relay that has none yet.
+    private func addLink(
+        _ index: Int, to welcome: HelloOK, _ onGoAway: @escaping @Sendable () -> Void
+    ) async -> LinkError? {
+        let join = Hello.Join(tunnel: welcome.tunnel, secret: welcome.tunnelSecret)
+        // The relay hands connections to its event loops in turn, so a few tries do; a tunnel
+        // with one link left still serves.
+        for _ in 0..<(4 * welcome.links) where !Task.isCancelled {
+            do {
+                let hello = Hello(agent: self.program, join: join)
+                if let standing = try await self.establish(hello, index: index) {
+                    return await self.keep(standing, onGoAway)
+                }
+            } catch {
+                return nil
+            }
+        }
+        return nil
+    }
+
+    /// Keeps one link: resumes it after each drop, until it has ended.
+    private func keep(
+        _ standing: Standing, _ onGoAway: @escaping @Sendable () -> Void
+    ) async -> LinkError? {
+        var secret = standing.welcome.resumeSecret
+        return await withTaskCancellationHandler {
+            for await signal in standing.signals {
+                switch signal {
+                case .goesAway:
+                    self.service.tell(.draining)
+                    onGoAway()
+                case .ended(let error):
+                    return error
+                case .disconnected:
+                    self.service.tell(.tunnelLost(link: standing.index))
+                    if await self.resume(standing, &secret) {
+                        self.service.tell(.resumed(link: standing.index))
+                    } else {
+                        self.service.tell(.tunnelExpired(link: standing.index))
+                        self.end(standing)
+                    }
+                }
+            }
+            return nil
+        } onCancel: {
+            self.end(standing)
+        }
+    }
+
+    private func end(_ standing: Standing) {
+        standing.loop.execute { standing.link.value.end(nil, reset: .tunnelLost) }
+    }
+
+    /// Dials until the link goes on, or its grace is over.
+    ///
+    /// - Returns: whether it goes on.
+    private func resume(_ standing: Standing, _ secret: inout String) async -> Bool {
+        let deadline = NIODeadline.now() + .seconds(Int64(standing.welcome.graceSeconds))
+        var backoff = Backoff()
+        var generator = SystemRandomNumberGenerator()
+        while NIODeadline.now() < deadline, !Task.isCancelled {
+            do {
+                secret = try await self.resumeOnce(standing, secret)
+                return true
+            } catch let error as LinkError where error.code == "resume_expired" {
+                return false
+            } catch {
+                let wait = min(backoff.next(using: &generator), .seconds(5))
+                try? await Task.sleep(nanoseconds: UInt64(wait.nanoseconds))
+            }
+        }
+        return false
+    }
+
+    /// - Returns: the secret for the next time.
+    private func resumeOnce(_ standing: Standing, _ secret: String) async throws -> String {
+        let dialed = try await self.dialer.dial(on: standing.loop).get()
+        let received = try await standing.loop.submit {
+            standing.link.value.replaceConnection()
+        }.get()
+        let resume = Resume(
+            session: standing.welcome.session, secret: secret, received: received)
+        let answer = try await self.handshake(
+            AgentHandshake(resume: resume), on: dialed, loop: standing.loop,
+            makeHandler: { _ in
+                let link = standing.link.value
+                return link.isOver ? nil : LinkHandler(link: link, transport: dialed.transport)
+            },
+            attach: { answer, handler in
+                guard case .resumed(let ok) = answer else { return }
+                try standing.link.value.resume(on: handler, peerReceived: ok.received)
+            })
+        guard case .resumed(let ok) = answer else { throw LinkViolationUnexpected() }
+        return ok.resumeSecret
+    }
+}
+
+/// The relay answered RESUME with something else; the handshake lets nothing else through.
+private struct LinkViolationUnexpected: Error {}

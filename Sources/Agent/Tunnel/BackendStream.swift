@@ -1,0 +1,148 @@
+import NIOCore
+import PostgresWire
+import TunnelTransport
+import TunnelWire
+
+/// One client of the tunnel and its backend: logs in, lets the greeting through without the
+/// backend's key, then gets out of the way. Lives on the link's event loop.
+///
+/// Until the backend is there it is the stream's port itself, and keeps what the client sent:
+/// no more than its window.
+final class BackendStream: StreamPort {
+    private let handle: StreamHandle
+    private let link: Link
+    private let client: String
+    private let request: BackendRequest
+    private let service: AgentService
+    private let onKey: (CancelKey?, Bool) -> Void
+    private let onEnd: () -> Void
+
+    private var waiting: [ByteBuffer] = []
+    private var isClientGone = false
+    private var greeting = GreetingMachine(replacement: nil)
+    private var unread = ByteBuffer()
+    private var isEncrypted = false
+    private var isConnected = false
+    private var isOver = false
+
+    init(
+        handle: StreamHandle, link: Link, client: String, request: BackendRequest,
+        service: AgentService, onKey: @escaping (CancelKey?, Bool) -> Void,
+        onEnd: @escaping () -> Void
+    ) {
+        self.handle = handle
+        self.link = link
+        self.client = client
+        self.request = request
+        self.service = service
+        self.onKey = onKey
+        self.onEnd = onEnd
+    }
+
+    func start() {
+        self.link.bind(self.handle, to: self)
+        let connected = self.service.connector.connect(self.request, on: self.link.eventLoop)
+        connected.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let backend): self.connected(backend)
+            case .failure(let error): self.failed(error)
+            }
+        }
+    }
+
+    private func failed(_ error: any Error) {
+        guard !self.isOver else { return }
+        let failure =
+            (error as? BackendFailure) ?? BackendFailure(.unreachable, detail: "\(error)")
+        let told = failure.clientError
+        self.service.tell(
+            .clientRefused(
+                client: self.client, sqlState: told.sqlState.rawValue, reason: failure.detail))
+        self.end()
+        self.link.reset(
+            self.handle,
+            StreamReset(.refused, sqlState: told.sqlState.rawValue, text: told.message))
+    }
+
+    private func connected(_ backend: Backend) {
+        guard !self.isOver, self.link.machine.contains(self.handle) else {
+            self.end()
+            return backend.channel.close(promise: nil)
+        }
+        self.isEncrypted = backend.isEncrypted
+        let splice = SpliceHandler(side: .backend, sink: self.link)
+        splice.handle = self.handle
+        splice.inboundStage = { bytes in self.greet(bytes) }
+        splice.onEvent = { event in
+            if event == .closed { self.end() }
+        }
+        do {
+            try backend.channel.pipeline.syncOperations.addHandler(splice)
+            try backend.channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+            try backend.channel.syncOptions?.setOption(.autoRead, value: true)
+        } catch {
+            backend.channel.close(promise: nil)
+            return self.failed(error)
+        }
+        self.isConnected = true
+        self.link.bind(self.handle, to: splice)
+        self.link.accept(self.handle)
+        self.tellConnected()
+        splice.injectStaged(backend.early)
+        for bytes in self.waiting { splice.deliver(bytes) }
+        self.waiting = []
+        splice.flush()
+        if self.isClientGone { splice.deliverEnd() }
+    }
+
+    private func tellConnected() {
+        let name = self.request.parameters.first { $0.name == "application_name" }?.value ?? ""
+        self.service.tell(.clientConnected(client: self.client, applicationName: name))
+    }
+
+    /// The backend's key stays here: the relay makes its own.
+    private func greet(_ bytes: ByteBuffer) -> SpliceHandler.StageResult {
+        self.unread.writeImmutableBuffer(bytes)
+        var out = ByteBuffer()
+        do {
+            while true {
+                switch try self.greeting.receive(&self.unread) {
+                case .readMore:
+                    return .pass(out)
+                case .forward(let messages):
+                    out.writeImmutableBuffer(messages)
+                case .finished(let messages, let key):
+                    out.writeImmutableBuffer(messages)
+                    out.writeImmutableBuffer(self.unread)
+                    self.unread = ByteBuffer()
+                    self.onKey(key, self.isEncrypted)
+                    return .last(out)
+                case .failed(let error, _):
+                    self.failed(BackendFailure(server: error, afterLogin: true))
+                    return .ended
+                }
+            }
+        } catch {
+            self.failed(BackendFailure(.protocolViolation, detail: "\(error)"))
+            return .ended
+        }
+    }
+
+    private func end() {
+        guard !self.isOver else { return }
+        self.isOver = true
+        self.waiting = []
+        self.onEnd()
+        self.service.release()
+        if self.isConnected { self.service.tell(.clientDisconnected(client: self.client)) }
+    }
+
+    // MARK: StreamPort, until the backend is there
+
+    func deliver(_ bytes: ByteBuffer) { self.waiting.append(bytes) }
+    func flush() {}
+    func deliverEnd() { self.isClientGone = true }
+    func deliverReset(_ reset: StreamReset) { self.end() }
+    func accepted(_ payload: ByteBuffer) {}
+    func resumeSource() {}
+}

@@ -1,0 +1,266 @@
+import Foundation
+public import Logging
+import NIOCore
+import NIOPosix
+public import ServiceLifecycle
+import SharePolicy
+import ShareStore
+
+/// The public server: the front door, the tunnel door, and what they share.
+public final class Relay: Service {
+    /// How often shares are looked at for expiry, the store for another process's changes, and
+    /// the certificate for a new one.
+    private static let maintenanceEvery = Duration.seconds(1)
+    /// How often what is long over is forgotten, in rounds of maintenance: an hour.
+    private static let forgetEveryRounds = 3_600
+
+    private let configuration: RelayConfiguration
+    private let logger: Logger
+    private let onListening: @Sendable (RelayAddresses) -> Void
+
+    /// Creates a relay; ``run()`` starts it.
+    ///
+    /// - Parameters:
+    ///   - configuration: What to serve, and where.
+    ///   - logger: For everything that happens.
+    ///   - onListening: Called once, when both doors accept.
+    public init(
+        configuration: RelayConfiguration, logger: Logger,
+        onListening: @escaping @Sendable (RelayAddresses) -> Void
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.onListening = onListening
+    }
+
+    /// Serves until the task is told to shut down gracefully, or is cancelled.
+    ///
+    /// - Throws: ``RelayError`` if the relay cannot start.
+    public func run() async throws {
+        let group = MultiThreadedEventLoopGroup(
+            numberOfThreads: max(1, self.configuration.eventLoops))
+        do {
+            let house = try await RelayHouse(self.configuration, group: group, self.logger)
+            try await house.run(onListening: self.onListening)
+        } catch {
+            try? await group.shutdownGracefully()
+            throw error
+        }
+        try? await group.shutdownGracefully()
+    }
+}
+
+/// Everything a running relay is made of, put together once.
+private struct RelayHouse: Sendable {
+    let configuration: RelayConfiguration
+    let group: MultiThreadedEventLoopGroup
+    let logger: Logger
+    let store: SQLiteShareStore
+    let tls: TLSContextBox
+    let caFile: String?
+    let metrics = RelayMetrics()
+    let directory = ShareDirectory()
+    let cancels = CancelDirectory()
+    let registry = TunnelRegistry()
+    let admission = AdmissionGate()
+    let frontDoor: FrontDoor
+    let readiness = Readiness()
+
+    init(
+        _ configuration: RelayConfiguration, group: MultiThreadedEventLoopGroup, _ logger: Logger
+    ) async throws {
+        self.configuration = configuration
+        self.group = group
+        self.logger = logger
+        self.store = try SQLiteShareStore(folder: configuration.stateFolder)
+        let files = try Self.certificate(configuration, logger)
+        self.caFile = files.ca
+        self.tls = try TLSContextBox(
+            certificateFile: files.certificate, keyFile: files.key, logger: logger,
+            metrics: self.metrics)
+        var door = FrontDoorConfiguration(
+            mockSecret: try MockSecret.load(folder: configuration.stateFolder))
+        door.host = configuration.postgresHost
+        door.port = configuration.postgresPort
+        door.domain = configuration.domain
+        self.frontDoor = FrontDoor(
+            group: group, configuration: door, directory: self.directory, cancels: self.cancels,
+            admission: self.admission, tls: self.tls, metrics: self.metrics, logger: logger)
+        _ = self.directory.load(try await self.store.allShares(), now: Date())
+    }
+
+    private static func certificate(
+        _ configuration: RelayConfiguration, _ logger: Logger
+    ) throws -> (certificate: String, key: String, ca: String?) {
+        switch (configuration.certificateFile, configuration.keyFile) {
+        case (let certificate?, let key?):
+            return (certificate, key, nil)
+        case (nil, nil):
+            let made = try DevelopmentCertificates.ensure(
+                in: "\(configuration.stateFolder)/certs", domain: configuration.domain,
+                now: Date())
+            return (made.files.certificateFile, made.files.keyFile, made.files.caFile)
+        case (_?, nil), (nil, _?):
+            throw RelayError("--tls-cert and --tls-key belong together")
+        }
+    }
+
+    // MARK: Running
+
+    func run(onListening: @escaping @Sendable (RelayAddresses) -> Void) async throws {
+        let server = try await self.listenForClients()
+        let postgresPort = server.localAddress?.port ?? self.configuration.postgresPort
+        let door = self.tunnelDoor(postgresPort: postgresPort)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await self.httpsDoor(door) { address in
+                    await self.readiness.open()
+                    onListening(
+                        self.addresses(postgresPort: postgresPort, httpsPort: address?.port))
+                }.run()
+            }
+            group.addTask { try await self.maintain() }
+            await withGracefulShutdownHandler {
+                await withTaskCancellationHandler {
+                    await self.readiness.waitForShutdown()
+                } onCancel: {
+                    Task { await self.readiness.shutDown() }
+                }
+            } onGracefulShutdown: {
+                Task { await self.readiness.shutDown() }
+            }
+            await self.shutDown(server)
+            group.cancelAll()
+            while let result = await group.nextResult() {
+                if case .failure(let error) = result, !(error is CancellationError) {
+                    throw error
+                }
+            }
+        }
+    }
+
+    private func listenForClients() async throws -> any Channel {
+        do {
+            return try await self.frontDoor.start()
+        } catch {
+            let address =
+                "\(self.configuration.postgresHost):\(self.configuration.postgresPort)"
+            throw RelayError("cannot listen for clients on \(address): \(error)")
+        }
+    }
+
+    private func addresses(postgresPort: Int, httpsPort: Int?) -> RelayAddresses {
+        RelayAddresses(
+            postgres: "\(self.configuration.postgresHost):\(postgresPort)",
+            https: "\(self.configuration.httpsHost):\(httpsPort ?? self.configuration.httpsPort)",
+            caFile: self.caFile)
+    }
+
+    private func tunnelDoor(postgresPort: Int) -> RelayTunnelDoor {
+        var tunnels = TunnelConfiguration()
+        tunnels.domain = self.configuration.domain
+        tunnels.postgresPort = postgresPort
+        tunnels.links = max(1, self.configuration.eventLoops)
+        tunnels.grace = self.configuration.grace
+        let environment = TunnelEnvironment(
+            cancels: self.cancels, metrics: self.metrics, logger: self.logger)
+        return RelayTunnelDoor(
+            configuration: tunnels,
+            claims: ShareClaims(
+                store: self.store, configuration: tunnels, limits: Claim.Limits()),
+            directory: self.directory, registry: self.registry, environment: environment)
+    }
+
+    private func httpsDoor(
+        _ tunnels: RelayTunnelDoor,
+        onListening: @escaping @Sendable (SocketAddress?) async -> Void
+    ) -> HTTPDoor {
+        let store = self.store
+        return HTTPDoor(
+            configuration: HTTPDoorConfiguration(
+                host: self.configuration.httpsHost, port: self.configuration.httpsPort),
+            group: self.group, tls: self.tls,
+            gate: TokenGate(isOpen: self.configuration.isOpen) { hash in
+                try await store.owner(of: hash)
+            },
+            tunnels: tunnels,
+            shares: RelayShares(
+                store: store, directory: self.directory, admission: self.admission),
+            metrics: self.metrics,
+            isReady: {
+                guard await self.readiness.isOpen else { return false }
+                return (try? await store.changeCounter()) != nil
+            },
+            logger: self.logger, onListening: onListening)
+    }
+
+    /// Looks at the clock, the store and the certificate once a second.
+    private func maintain() async throws {
+        var counter = try await self.store.changeCounter()
+        var rounds = 0
+        while !Task.isCancelled {
+            try await Task.sleep(for: .seconds(1))
+            self.tell(self.directory.expire(now: Date()))
+            _ = self.tls.reloadIfChanged()
+            counter = await self.reloadIfChanged(since: counter)
+            rounds += 1
+            if rounds % 3_600 == 0 { await self.forgetStale() }
+        }
+    }
+
+    /// Another process wrote to the store: `pgshare token revoke`, say.
+    private func reloadIfChanged(since counter: Int64) async -> Int64 {
+        do {
+            let now = try await self.store.changeCounter()
+            guard now != counter else { return counter }
+            self.tell(self.directory.load(try await self.store.allShares(), now: Date()))
+            return now
+        } catch {
+            self.logger.log(.error, "the store cannot be read", [.error: "\(error)"])
+            return counter
+        }
+    }
+
+    private func forgetStale() async {
+        let served = self.directory.snapshot().filter(\.isOnline).map(\.share.id)
+        do {
+            _ = try await self.store.deleteStale(served: Set(served), now: Date())
+        } catch {
+            self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
+        }
+    }
+
+    private func tell(_ endings: [ShareDirectory.Ending]) {
+        for ending in endings { ending.acceptor.end(ending.reason) }
+    }
+
+    /// Stops accepting, tells agents and clients.
+    private func shutDown(_ server: any Channel) async {
+        self.logger.info("the relay stops")
+        self.registry.stop()
+        self.frontDoor.stop()
+        try? await server.close().get()
+        for tunnel in self.registry.all { tunnel.end(.relayStopping) }
+    }
+}
+
+/// Whether the doors are open, and whether the relay should stop.
+private actor Readiness {
+    private(set) var isOpen = false
+    private var isStopping = false
+    private var waiters: [CheckedContinuation<Void, Never>] = []
+
+    func open() { self.isOpen = true }
+
+    func waitForShutdown() async {
+        guard !self.isStopping else { return }
+        await withCheckedContinuation { self.waiters.append($0) }
+    }
+
+    func shutDown() {
+        self.isStopping = true
+        self.isOpen = false
+        for waiter in self.waiters { waiter.resume() }
+        self.waiters = []
+    }
+}

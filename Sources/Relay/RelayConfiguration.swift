@@ -1,0 +1,57 @@
+public import NIOCore
+
+/// What a relay is started with. Each default says why.
+public struct RelayConfiguration: Sendable {
+    /// The domain below which shares have host names. `localhost` has no wildcard DNS: clients
+    /// then carry the share in their user name.
+    public var domain = "localhost"
+    /// Where clients connect. Port 0 picks a free one.
+    public var postgresHost = "127.0.0.1"
+    /// The port of ``postgresHost``: not 5432, where a Postgres of this machine may be.
+    public var postgresPort = 15_432
+    /// Where agents connect and the API is. Port 0 picks a free one.
+    public var httpsHost = "127.0.0.1"
+    /// The port of ``httpsHost``.
+    public var httpsPort = 8_443
+    /// The certificate chain and key to serve, PEM; nil makes development certificates.
+    public var certificateFile: String?
+    /// The key of ``certificateFile``.
+    public var keyFile: String?
+    /// Where shares and tokens are kept.
+    public var stateFolder: String
+    /// Whether agents need no token that the operator made.
+    public var isOpen = false
+    /// Event loops. One link a tunnel is opened for each.
+    public var eventLoops = System.coreCount
+    /// How long a cut link waits to be resumed.
+    public var grace = TimeAmount.seconds(30)
+
+    /// Creates the defaults for a state folder.
+    public init(stateFolder: String) {
+        self.stateFolder = stateFolder
+    }
+}
+
+/// Where a relay listens, once it does.
+public struct RelayAddresses: Sendable, Hashable, Codable {
+    /// `host:port` of the Postgres door.
+    public var postgres: String
+    /// `host:port` of the HTTPS door.
+    public var https: String
+    /// What clients and agents verify the certificate with, if this relay made it itself.
+    public var caFile: String?
+
+    enum CodingKeys: String, CodingKey {
+        case postgres, https
+        case caFile = "ca_file"
+    }
+}
+
+/// Why a relay cannot start.
+public struct RelayError: Error, Sendable, CustomStringConvertible {
+    /// A sentence for the operator.
+    public var description: String
+
+    /// Creates an error.
+    public init(_ description: String) { self.description = description }
+}
