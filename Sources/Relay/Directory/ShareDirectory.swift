@@ -146,6 +146,7 @@ final class ShareDirectory: Sendable {
     ///   - acceptor: The tunnel.
     ///   - generation: The tunnel's; a lower one than that of the tunnel at work is stale.
     ///   - now: The time of day.
+    /// - Returns: Whether it serves, and whom it displaced.
     func tunnelUp(
         _ share: Share,
         acceptor: any ClientAcceptor,

@@ -61,6 +61,7 @@ final class AdmissionGate: Sendable {
     ///   - share: Its share.
     ///   - limit: The share's own limit.
     ///   - open: Counts the client until its lease is released.
+    /// - Returns: Its place, or why there is none.
     func arrived(at share: ShareID, limit: Int, open: Gauge) -> OnArrive {
         switch self.admission.withLockedValue({ $0.clientArrived(share: share, limit: limit) }) {
         case .proceed: .admitted(ClientLease(self, shareID: share, open: open))

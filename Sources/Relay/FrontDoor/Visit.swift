@@ -83,6 +83,7 @@ final class Visit {
     ///   - refusal: What it may know, and what only the log may.
     ///   - reply: What must go out in front of the error, in the same write.
     ///   - share: The share asked for, where it is known.
+    ///   - context: The handler that refuses.
     func refuse(
         _ refusal: Refusal,
         behind reply: ByteBuffer = ByteBuffer(),
