@@ -62,10 +62,10 @@ def test_psycopg_copies_in_and_out(connection):
 
 def test_psycopg_rolls_back_a_copy_that_python_broke_off(connection):
     connection.execute("create temp table broken (a int)")
-    with pytest.raises(psycopg.errors.QueryCanceled):
+    with pytest.raises(ValueError, match="enough"):
         with connection.cursor().copy("copy broken from stdin") as copy:
             copy.write_row((1,))
-            raise ValueError("enough") from None
+            raise ValueError("enough")
     assert connection.execute("select count(*) from broken").fetchone() == (0,)
 
 
