@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from peers import Peer
-from procs import BenchError, read_json_line, run
+from procs import BenchError, run
 
 #: Clients that the share admits: more than any measure opens.
 MAXIMUM_CLIENTS = 1000
@@ -34,13 +34,11 @@ class PgShare(Peer):
 
     def launch(self) -> None:
         state = self.cluster.folder / f"pgshare-state-{self.starts}"
-        relay = self._process("relay", [
+        listening = self._begin("relay", [
             "relay", "--json", "--state", state, "--domain", "localhost",
             "--postgres-listen", "127.0.0.1:0", "--https-listen", "127.0.0.1:0",
             "--http-listen", "127.0.0.1:0",
         ])
-        self.processes = {"relay": [relay]}
-        listening = read_json_line(relay, READY_SECONDS)
         self.https_port = port_of(listening["https"])
         self.authority = Path(listening["ca_file"])
         created = run(
@@ -48,16 +46,12 @@ class PgShare(Peer):
             seconds=READY_SECONDS, env=self.cluster.environment(),
         )
         self.token = json.loads(created)["token"]
-        agent = self._process("agent", [
+        shared = self._begin("agent", [
             "share", f"host={self.cluster.sockets} port={self.cluster.port} user=postgres "
             "dbname=bench",
             "--json", "--relay", f"https://localhost:{self.https_port}",
             "--ca-file", self.authority, "--max-connections", MAXIMUM_CLIENTS,
         ], PGSHARE_TOKEN=self.token)
-        self.processes["agent"] = [agent]
-        shared = read_json_line(agent, READY_SECONDS)
-        if shared.get("event") != "shared":
-            raise BenchError(f"the agent said {shared}")
         self.reachable_at(int(shared["port"]), tls=True)
         self.connection |= {
             "PGHOST": shared["host"],
@@ -66,17 +60,25 @@ class PgShare(Peer):
             "PGDATABASE": shared["database"],
         }
 
-    def _process(self, role: str, arguments: list, **environment: str) -> subprocess.Popen:
-        """Starts one side. Its events after the first are not read: a file takes them."""
+    def _begin(self, role: str, arguments: list, **environment: str) -> dict:
+        """Starts one side and returns its first line; a file takes the lines that follow."""
         output = self.cluster.folder / f"pgshare-{role}-{self.starts}.out"
-        reader = output.open("w+b", buffering=0)
-        process = self.supervisor.start(
-            f"pgshare-{role}", [self.binary, *arguments], stdout=reader,
-            env=self.cluster.environment(**environment), stop_signal=signal.SIGINT,
-        )
-        reader.close()
-        process.lines = output
-        return process
+        with output.open("wb") as file:
+            process = self.supervisor.start(
+                f"pgshare-{role}", [self.binary, *arguments], stdout=file,
+                env=self.cluster.environment(**environment), stop_signal=signal.SIGINT,
+            )
+        self.processes[role] = [process]
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end:
+            line, newline, _ = output.read_bytes().partition(b"\n")
+            if newline:
+                return json.loads(line)
+            if process.poll() is not None:
+                log = (self.supervisor.folder / f"pgshare-{role}.log").read_text()[-300:]
+                raise BenchError(f"the {role} ended with status {process.returncode}: {log}")
+            time.sleep(0.05)
+        raise BenchError(f"the {role} was not ready within {READY_SECONDS} s")
 
 
 def port_of(address: object) -> int:
