@@ -1,9 +1,10 @@
-import Agent
 import NIOCore
 import NIOPosix
 import PostgresWire
 import TestSupport
 import Testing
+
+@testable import Agent
 
 @Suite struct DatabaseConnectorTests {
     @Test func `Postgres 15, 17 or 18 is there to test with`() {
@@ -112,7 +113,8 @@ import Testing
         let failure = await failure {
             _ = try await Session.open(DatabaseConnector(target))
         }
-        #expect((failure?.reason == .tls) == (mode == .verifyFull))
+        #expect(
+            (failure?.reason == .tls) == (mode == .verifyFull), "\(String(describing: failure))")
     }
 
     @Test(arguments: TestPostgres.Version.availableWithTLS)
@@ -274,5 +276,18 @@ import Testing
         }
         #expect(cancel?.reason == .timedOut)
         try await silent.close()
+    }
+}
+
+@Suite struct ServerNameCheckTests {
+    @Test(arguments: [
+        ("db.example.com", "db.example.com", true), ("DB.example.com", "db.Example.com", true),
+        ("db.example.com", "db.example.com.", true), ("*.example.com", "db.example.com", true),
+        ("*.example.com", "a.b.example.com", false), ("*.example.com", "example.com", false),
+        ("*.example.com", ".example.com", false), ("*", "localhost", false),
+        ("d*.example.com", "db.example.com", false), ("example.com", "db.example.com", false),
+    ])
+    func `a star stands for one whole label`(pattern: String, name: String, expected: Bool) {
+        #expect(ServerNameCheck.matches(pattern: pattern, name: name) == expected)
     }
 }

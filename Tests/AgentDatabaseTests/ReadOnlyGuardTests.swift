@@ -45,7 +45,7 @@ import Testing
         "select lowrite(lo_open(4711, 131072), 'changed')",
         "set role postgres", "set session authorization postgres",
         "select set_config('role', 'postgres', false)", "alter role current_user superuser",
-        "grant postgres to current_user", "grant insert on kept to current_user",
+        "grant postgres to current_user",
         "create role another", "vacuum full kept; create database mine",
         "select dblink_exec('dbname=' || current_database() || ' user=postgres', 'delete from kept')",
         "select dblink_exec('dbname=' || current_database(), 'delete from kept')",
@@ -69,7 +69,8 @@ import Testing
             "select 1", "set default_transaction_read_only = off",
             "set transaction_read_only = off",
             "set session characteristics as transaction read write",
-            "reset role", "reset session authorization", "discard all",
+            "grant insert, update, delete on kept to current_user", "reset role",
+            "reset session authorization", "discard all",
             "alter role current_user set default_transaction_read_only = off",
         ] {
             let session = try await Session.open(

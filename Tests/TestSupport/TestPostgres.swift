@@ -87,6 +87,7 @@ public final class TestPostgres: Sendable {
     /// - Parameters:
     ///   - version: One of ``Version/available``.
     ///   - settings: Lines for `postgresql.conf`.
+    /// - Throws: ``TestPostgresError``, with what the program that failed printed.
     public init(_ version: Version, settings: [String] = []) throws {
         guard let binaries = version.binaries else { throw TestPostgresError("no \(version)") }
         self.version = version

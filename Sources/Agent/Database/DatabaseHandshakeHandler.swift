@@ -195,8 +195,23 @@ extension DatabaseHandshakeHandler {
             return self.fail(
                 .init(.tls, detail: "direct TLS without ALPN \"postgresql\""), context: context)
         }
+        guard self.isExpectedServer else {
+            return self.fail(
+                .init(.tls, detail: "the server certificate is not for the host name"),
+                context: context)
+        }
         self.isEncrypted = true
         self.speak(context: context)
+    }
+}
+
+extension DatabaseHandshakeHandler {
+    /// Whether `sslmode=verify-full` is content with the certificate.
+    private var isExpectedServer: Bool {
+        let target = self.connector.target
+        guard target.tls.mode == .verifyFull, let name = target.serverName else { return true }
+        guard let certificate = self.tlsHandler?.peerCertificate else { return false }
+        return ServerNameCheck.matches(certificate, name: name)
     }
 }
 

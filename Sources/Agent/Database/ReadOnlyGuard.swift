@@ -62,6 +62,7 @@ public final class ReadOnlyGuard: Sendable {
     /// - Parameters:
     ///   - database: What ``DatabaseSettings/resolve(_:)`` found.
     ///   - conninfo: The same text that was resolved.
+    /// - Returns: The guard; keep it and ``stop()`` it.
     /// - Throws: ``DatabaseSettingsError/notReadOnly(reason:)`` where no guarantee is possible: do
     ///   not share then.
     public static func start(

@@ -9,8 +9,7 @@ struct ReadOnlyRole {
     var password: String
 
     /// Creates the role, as the owner's own role, in one transaction with its lock held.
-    ///
-    /// - Parameter findings: Why the owner's role itself will not do, for the sentence.
+    /// `findings` is why the owner's role itself will not do, for the sentence of the error.
     static func create(
         _ connection: LibpqConnection,
         owner: String,
