@@ -23,10 +23,7 @@ struct Fixture {
     var directory: ShareDirectory { self.services.directory }
     var id: String { self.share.id.rawValue }
 
-    /// - Parameters:
-    ///   - isOnline: Whether the share has a tunnel.
-    ///   - limits: Of strangers.
-    ///   - change: Changes the share and the configuration before they are used.
+    /// `protocols` is the client's ALPN; `change` alters share and configuration before their use.
     init(
         isOnline: Bool = true,
         limits: AdmissionLimits = AdmissionLimits(),

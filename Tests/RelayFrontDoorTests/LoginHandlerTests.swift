@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import NIOEmbedded
 import PostgresWire
 import SharePolicy
 import Testing
@@ -144,6 +145,20 @@ struct LoginHandlerTests {
 
         #expect(talk.takeError()?.sqlState == .protocolViolation)
         #expect(fixture.services.metrics.loginFailures.value == 0)
+    }
+
+    @Test func `an admitted client leaves nothing of the front door behind`() throws {
+        let fixture = try Fixture()
+        let talk = try self.admittedTalk(fixture)
+        #expect(try talk.logIn(user: "ann.blue") == .authenticated)
+
+        let operations = talk.server.pipeline.syncOperations
+        #expect(throws: ChannelPipelineError.self) {
+            try operations.handler(type: StartupHandler.self)
+        }
+        #expect(throws: ChannelPipelineError.self) {
+            try operations.handler(type: LoginHandler.self)
+        }
     }
 
     @Test func `a relay that stops lets nobody in`() throws {

@@ -16,10 +16,7 @@ final class Talk {
     /// What the front door sent and the test has not read.
     private(set) var received = ByteBuffer()
 
-    /// - Parameters:
-    ///   - fixture: The relay.
-    ///   - address: Where the client says it comes from.
-    ///   - pieceBytes: How many bytes reach the front door at once.
+    /// A client of `address` whose bytes reach the front door `pieceBytes` at a time.
     init(_ fixture: Fixture, from address: String = "192.0.2.7", pieceBytes: Int = .max) throws {
         self.pieceBytes = pieceBytes
         self.server = EmbeddedChannel(loop: self.loop)

@@ -60,6 +60,8 @@ final class FrontDoor: Sendable {
         let server = try await ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: configuration.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            // A pool that connects at once is taken in with fewer turns of the loop.
+            .serverChannelOption(.maxMessagesPerRead, value: 16)
             .childChannelInitializer { channel in
                 do {
                     try Self.configure(channel, userTimeout: configuration.userTimeout)
@@ -97,7 +99,7 @@ final class FrontDoor: Sendable {
             try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
             try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
         #endif
-        // Start-up packets are small; a read buffer of the default 2 KiB stays with an idle client.
+        // Start-up packets are small, and the read buffer stays with an idle client.
         try options.setOption(
             .recvAllocator,
             value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536))

@@ -30,6 +30,8 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
     private var unread: ByteBuffer
     private var target: Target?
     private var machine: ServerLoginMachine?
+    /// Whether a password is being checked: what arrives now waits, and the machine bounds nothing.
+    private var isVerifying = false
 
     /// - Parameters:
     ///   - visit: The connection.
@@ -148,11 +150,10 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
                 self.visit.refuse(refusal, share: self.target?.key, context: context)
             }
         }
-        guard self.unread.readableBytes <= self.visit.services.configuration.maximumEarlyBytes
-        else {
+        let maximumBytes = self.visit.services.configuration.maximumEarlyBytes
+        if self.isVerifying, self.unread.readableBytes > maximumBytes {
             let refusal = Refusal(.protocolViolation, detail: "too many bytes before the answer")
             self.visit.refuse(refusal, share: self.target?.key, context: context)
-            return
         }
     }
 
@@ -182,6 +183,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// Checks a password on another thread: PBKDF2 takes a millisecond and more.
     private func verify(_ password: Secret, _ context: ChannelHandlerContext) {
         guard let target = self.target else { return }
+        self.isVerifying = true
         let verifier = target.verifier
         let isMock = target.isMock
         let eventLoop = context.eventLoop
@@ -195,6 +197,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     private func verified(_ isRight: Bool, _ context: ChannelHandlerContext) {
+        self.isVerifying = false
         guard !self.visit.isOver, let action = self.machine?.verified(isRight) else { return }
         _ = self.perform(action, context)
     }
@@ -278,7 +281,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
             lease: lease
         )
         self.unread = ByteBuffer()
-        self.visit.admitted(to: shareID)
+        self.visit.admitted(to: shareID, now: context.eventLoop.now)
         let channel = context.channel
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         acceptor.accept(client, channel: channel)

@@ -53,14 +53,14 @@ final class Visit {
     }
 
     /// The client is in: it is no stranger any more and has no deadline.
-    func admitted(to shareID: ShareID) {
+    func admitted(to shareID: ShareID, now: NIODeadline) {
         self.cancelDeadline()
         self.isOver = true
         self.isCounted = false
         let services = self.services
         services.admission.authenticated(from: self.source)
         services.metrics.clientsAdmitted.add()
-        let taken = NIODeadline.now() - self.acceptedAt
+        let taken = now - self.acceptedAt
         services.metrics.handshakeSeconds.record(.nanoseconds(taken.nanoseconds))
         services.logger.log(
             .info, "a client was admitted",
