@@ -74,7 +74,9 @@ struct WebSocketFrameHeader: Hashable {
             guard isFinal else { throw .fragmentedControlFrame }
             guard second & 0x7F <= Self.maximumControlBytes else { throw .controlFrameTooLong }
         }
-        guard let length = try Self.length(in: bytes, announcedBy: second & 0x7F) else { return nil }
+        guard let length = try Self.length(in: bytes, announcedBy: second & 0x7F) else {
+            return nil
+        }
         let maskBytes = isMasked ? 4 : 0
         guard bytes.readableBytes >= length.end + maskBytes else { return nil }
         bytes.moveReaderIndex(forwardBy: length.end)

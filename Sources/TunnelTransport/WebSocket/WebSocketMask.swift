@@ -20,13 +20,16 @@ struct WebSocketMask: Hashable {
     /// - Parameters:
     ///   - source: The bytes to mask or unmask.
     ///   - target: At least as long as `source`; may be the same memory.
-    mutating func apply(from source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer) {
+    mutating func apply(
+        from source: UnsafeRawBufferPointer, to target: UnsafeMutableRawBufferPointer
+    ) {
         precondition(target.count >= source.count, "the target is too short")
         guard let from = source.baseAddress, let to = target.baseAddress else { return }
         let word = self.word
         var offset = 0
         while offset &+ 8 <= source.count {
-            let bytes = UInt64(littleEndian: from.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            let bytes = UInt64(
+                littleEndian: from.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
             to.storeBytes(of: (bytes ^ word).littleEndian, toByteOffset: offset, as: UInt64.self)
             offset &+= 8
         }

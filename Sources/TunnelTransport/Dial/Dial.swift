@@ -1,0 +1,241 @@
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+
+/// One dial: its deadline, its connections one after the other, its end.
+///
+/// Everything but the initialiser runs on its event loop.
+struct Dial: Sendable {
+    private struct State {
+        var channel: (any Channel)?
+        var deadline: Scheduled<Void>?
+        var isOver = false
+    }
+
+    private let dialer: TunnelDialer
+    private let loop: any EventLoop
+    private let promise: EventLoopPromise<DialedTunnel>
+    private let state: NIOLoopBoundBox<State>
+
+    init(_ dialer: TunnelDialer, loop: any EventLoop, promise: EventLoopPromise<DialedTunnel>) {
+        self.dialer = dialer
+        self.loop = loop
+        self.promise = promise
+        self.state = .makeBoxSendingValue(State(), eventLoop: loop)
+    }
+
+    func start(_ transport: TunnelTransportKind) {
+        self.state.value.deadline = self.loop.scheduleTask(in: self.dialer.timeout) {
+            self.finish(.failure(DialError.timedOut))
+        }
+        self.attempt(transport)
+            .flatMapError { error in self.fallBack(from: transport, after: error) }
+            .whenComplete(self.finish)
+    }
+
+    private func fallBack(
+        from transport: TunnelTransportKind,
+        after error: any Error
+    ) -> EventLoopFuture<DialedTunnel> {
+        switch transport {
+        case .raw:
+            guard !self.state.value.isOver, let dialError = error as? DialError,
+                dialError.mayDependOnTransport
+            else {
+                return self.loop.makeFailedFuture(error)
+            }
+            self.state.value.channel?.close(promise: nil)
+            return self.attempt(.webSocket).map { tunnel in
+                self.dialer.rememberFallback()
+                return tunnel
+            }
+        case .webSocket:
+            return self.loop.makeFailedFuture(error)
+        }
+    }
+
+    private func finish(_ result: Result<DialedTunnel, any Error>) {
+        guard !self.state.value.isOver else {
+            if case .success(let tunnel) = result {
+                tunnel.channel.close(promise: nil)
+            }
+            return
+        }
+        self.state.value.isOver = true
+        self.state.value.deadline?.cancel()
+        switch result {
+        case .success(let tunnel):
+            self.promise.succeed(tunnel)
+        case .failure(let error):
+            self.state.value.channel?.close(promise: nil)
+            let reason = DialReason.sentence(ofAnswer: error)
+            self.promise.fail(error as? DialError ?? .notARelay(reason: reason))
+        }
+    }
+
+    // MARK: One connection
+
+    private func attempt(_ transport: TunnelTransportKind) -> EventLoopFuture<DialedTunnel> {
+        var random = SystemRandomNumberGenerator()
+        let request = UpgradeRequest(
+            transport, endpoint: self.dialer.endpoint, token: self.dialer.token, using: &random)
+        return self.connect()
+            .flatMap { channel in self.secure(channel).map { channel } }
+            .flatMap { channel in
+                self.askForTunnel(request, on: channel).flatMap { answer in
+                    self.takeOver(channel, answer: answer, request: request)
+                }
+            }
+    }
+
+    private func connect() -> EventLoopFuture<any Channel> {
+        let endpoint = self.dialer.endpoint
+        let proxy = self.dialer.proxy.proxy(for: endpoint)
+        let bootstrap = ClientBootstrap(group: self.loop)
+            .channelOption(.autoRead, value: false)
+            .connectTimeout(self.dialer.timeout)
+        return bootstrap.connect(
+            host: proxy?.host ?? endpoint.host, port: proxy?.port ?? endpoint.port
+        )
+        .flatMapErrorThrowing { error in
+            let reason = DialReason.sentence(ofConnect: error)
+            throw proxy == nil
+                ? DialError.unreachable(reason: reason) : DialError.proxyFailed(reason: reason)
+        }
+        .flatMap { channel in
+            guard !self.state.value.isOver else {
+                channel.close(promise: nil)
+                return self.loop.makeFailedFuture(DialError.timedOut)
+            }
+            self.state.value.channel = channel
+            TunnelSocket.tune(channel)
+            guard let proxy else { return self.loop.makeSucceededFuture(channel) }
+            return self.tunnel(channel, through: proxy).map { channel }
+        }
+    }
+
+    private func tunnel(_ channel: any Channel, through proxy: ProxyEndpoint) -> EventLoopFuture<
+        Void
+    > {
+        self.ask(proxy.connectRequest(to: self.dialer.endpoint), on: channel).flatMap { answer in
+            guard answer.head.status.code / 100 == 2 else {
+                let reason = "it answered with HTTP status \(answer.head.status.code)"
+                return self.loop.makeFailedFuture(DialError.proxyFailed(reason: reason))
+            }
+            return self.removeHTTP(from: channel).map { _ in }
+        }.flatMapErrorThrowing { error in
+            if case DialError.notARelay(let reason) = error {
+                throw DialError.proxyFailed(reason: reason)
+            }
+            throw error
+        }
+    }
+
+    private func secure(_ channel: any Channel) -> EventLoopFuture<Void> {
+        guard let tls = self.dialer.tls else { return self.loop.makeSucceededVoidFuture() }
+        let promise = self.loop.makePromise(of: Void.self)
+        do {
+            // An address is not sent as SNI; NIOSSL then verifies the address itself.
+            let host = self.dialer.endpoint.host
+            let isAddress = (try? SocketAddress(ipAddress: host, port: 0)) != nil
+            let handler = try NIOSSLClientHandler(
+                context: tls, serverHostname: isAddress ? nil : host)
+            let waiting = TLSWaitHandler(promise: promise)
+            try channel.pipeline.syncOperations.addHandlers(handler, waiting)
+        } catch {
+            promise.fail(DialError.tlsFailed(reason: "\(error)"))
+        }
+        return promise.futureResult.flatMapThrowing {
+            let pipeline = channel.pipeline.syncOperations
+            pipeline.removeHandler(try pipeline.handler(type: TLSWaitHandler.self), promise: nil)
+        }
+    }
+
+    /// Asks, and does not let a raw upgrade that nobody answers use up the time of the fallback.
+    private func askForTunnel(
+        _ request: UpgradeRequest,
+        on channel: any Channel
+    ) -> EventLoopFuture<HTTPAnswer> {
+        let answered = self.ask(request.head, on: channel)
+        switch request.transport {
+        case .raw:
+            let half = TimeAmount.nanoseconds(self.dialer.timeout.nanoseconds / 2)
+            let timer = self.loop.scheduleTask(in: half) { channel.close(promise: nil) }
+            answered.whenComplete { _ in timer.cancel() }
+        case .webSocket:
+            break
+        }
+        return answered
+    }
+
+    private func ask(_ request: HTTPRequestHead, on channel: any Channel) -> EventLoopFuture<
+        HTTPAnswer
+    > {
+        let promise = self.loop.makePromise(of: HTTPAnswer.self)
+        do {
+            let decoder = HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes)
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(HTTPRequestEncoder())
+            try pipeline.addHandler(ByteToMessageHandler(decoder))
+            try pipeline.addHandler(EarlyBytesHandler())
+            let early = try pipeline.handler(type: EarlyBytesHandler.self)
+            let asking = AskHandler(request: request, promise: promise)
+            try pipeline.addHandler(asking, position: .before(early))
+        } catch {
+            promise.fail(DialError.notARelay(reason: DialReason.sentence(ofAnswer: error)))
+        }
+        return promise.futureResult
+    }
+
+    private func takeOver(
+        _ channel: any Channel,
+        answer: HTTPAnswer,
+        request: UpgradeRequest
+    ) -> EventLoopFuture<DialedTunnel> {
+        do {
+            try request.check(answer)
+            switch request.transport {
+            case .raw:
+                break
+            case .webSocket:
+                let pipeline = channel.pipeline.syncOperations
+                let early = try pipeline.handler(type: EarlyBytesHandler.self)
+                try pipeline.addHandler(
+                    WebSocketTransportHandler(role: .client), position: .before(early))
+            }
+        } catch {
+            return self.loop.makeFailedFuture(error)
+        }
+        return self.removeHTTP(from: channel).flatMapThrowing { early in
+            guard channel.isActive else {
+                throw DialError.notARelay(reason: "it hung up at once")
+            }
+            return DialedTunnel(channel: channel, transport: request.transport, early: early)
+        }
+    }
+
+    /// Takes the handlers of ``ask(_:on:)`` away again; what came behind the answer is returned.
+    private func removeHTTP(from channel: any Channel) -> EventLoopFuture<ByteBuffer> {
+        let pipeline = channel.pipeline.syncOperations
+        do {
+            let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
+            // The decoder hands its left-over bytes on when it goes, which is not at once.
+            return pipeline.removeHandler(decoder).flatMapThrowing {
+                let pipeline = channel.pipeline.syncOperations
+                let early = try pipeline.handler(type: EarlyBytesHandler.self)
+                let asking = try pipeline.handler(type: AskHandler.self)
+                let encoder = try pipeline.handler(type: HTTPRequestEncoder.self)
+                pipeline.removeHandler(encoder, promise: nil)
+                pipeline.removeHandler(asking, promise: nil)
+                pipeline.removeHandler(early, promise: nil)
+                if let error = early.error {
+                    throw error
+                }
+                return early.bytes
+            }
+        } catch {
+            return self.loop.makeFailedFuture(error)
+        }
+    }
+}

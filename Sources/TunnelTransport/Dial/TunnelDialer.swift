@@ -1,0 +1,118 @@
+package import NIOCore
+import NIOPosix
+import NIOSSL
+import Synchronization
+
+/// Whom the agent trusts to be the relay.
+package enum RelayTrust: Sendable, Hashable {
+    /// The certificate authorities of the operating system.
+    case system
+    /// Those of this PEM file, and no others.
+    case certificateFile(String)
+}
+
+/// A connection to the relay on which the tunnel protocol may begin.
+package struct DialedTunnel: Sendable {
+    /// Its pipeline holds TLS if the relay uses it, and for WebSocket a
+    /// ``WebSocketTransportHandler``. `autoRead` is off and nothing is being read: whoever takes
+    /// over adds handlers, handles ``early``, then reads. It may have become inactive meanwhile.
+    package var channel: any Channel
+    /// How the bytes travel.
+    package var transport: TunnelTransportKind
+    /// Tunnel bytes that arrived with the answer; for WebSocket the payload.
+    package var early: ByteBuffer
+}
+
+/// Dials the relay for an agent: TCP, TLS, token, upgrade; raw first, WebSocket where that fails.
+package final class TunnelDialer: Sendable {
+    /// The default of the time that one dial may take, both transports together.
+    package static let defaultTimeout = TimeAmount.seconds(10)
+
+    let endpoint: RelayEndpoint
+    let token: String
+    let tls: NIOSSLContext?
+    let proxy: ProxySettings
+    let timeout: TimeAmount
+    /// Whether the last dial that worked was one where raw had been refused.
+    private let rawWasRefused = Atomic<Bool>(false)
+
+    /// Creates a dialer; one TLS context is shared by all its dials.
+    ///
+    /// - Parameters:
+    ///   - relay: Where to dial.
+    ///   - token: Sent as bearer; never printed.
+    ///   - trust: Who may vouch for the relay.
+    ///   - proxy: Which HTTP proxy to go through, for TLS endpoints only.
+    ///   - timeout: For one dial, above zero.
+    /// - Throws: ``DialError/badSettings(reason:)``.
+    package init(
+        relay endpoint: RelayEndpoint,
+        token: String,
+        trust: RelayTrust,
+        proxy: ProxySettings = .none,
+        timeout: TimeAmount = TunnelDialer.defaultTimeout
+    ) throws(DialError) {
+        guard !token.isEmpty, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
+            throw .badSettings(reason: "the token holds characters that no token has")
+        }
+        self.endpoint = endpoint
+        self.token = token
+        self.proxy = proxy
+        self.timeout = timeout
+        self.tls = endpoint.usesTLS ? try Self.makeContext(trust) : nil
+    }
+
+    /// Dials once, with a fallback where the transport may be at fault.
+    ///
+    /// - Parameters:
+    ///   - loop: The channel lives on it, and the future belongs to it.
+    ///   - transport: Raw falls back to WebSocket, and a later dial then begins with WebSocket.
+    ///     WebSocket does not fall back.
+    /// - Returns: Fails with ``DialError`` only.
+    package func dial(
+        on loop: any EventLoop,
+        preferring transport: TunnelTransportKind = .raw
+    ) -> EventLoopFuture<DialedTunnel> {
+        let promise = loop.makePromise(of: DialedTunnel.self)
+        let knowsBetter = self.rawWasRefused.load(ordering: .relaxed)
+        let first: TunnelTransportKind = knowsBetter ? .webSocket : transport
+        let dial = Dial(self, loop: loop, promise: promise)
+        loop.execute {
+            dial.start(first)
+        }
+        promise.futureResult.whenFailure { _ in
+            // Perhaps the network has changed: begin anew with what was asked for.
+            self.rawWasRefused.store(false, ordering: .relaxed)
+        }
+        return promise.futureResult
+    }
+
+    /// WebSocket worked where raw did not.
+    func rememberFallback() {
+        self.rawWasRefused.store(true, ordering: .relaxed)
+    }
+
+    private static func makeContext(_ trust: RelayTrust) throws(DialError) -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.minimumTLSVersion = .tlsv12
+        configuration.applicationProtocols = ["http/1.1"]
+        configuration.certificateVerification = .fullVerification
+        // close_notify is a courtesy here: the tunnel protocol has its own goodbye.
+        configuration.shutdownTimeout = .milliseconds(500)
+        switch trust {
+        case .system:
+            configuration.trustRoots = .default
+        case .certificateFile(let path):
+            guard let certificates = try? NIOSSLCertificate.fromPEMFile(path), !certificates.isEmpty
+            else {
+                throw .badSettings(reason: "the CA file \(path) holds no certificate we can read")
+            }
+            configuration.trustRoots = .certificates(certificates)
+        }
+        do {
+            return try NIOSSLContext(configuration: configuration)
+        } catch {
+            throw .badSettings(reason: "TLS cannot be set up: \(error)")
+        }
+    }
+}

@@ -1,0 +1,47 @@
+import NIOCore
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// The socket options of a tunnel's TCP connection.
+enum TunnelSocket {
+    /// Unsent bytes that the kernel may hold: more would stand between a bulk COPY and a one-row
+    /// answer. DESIGN.md 4, "Sending".
+    static let notSentLowWaterBytes = 128 * 1024
+    /// Milliseconds that sent bytes may stay unacknowledged. The tunnel's keepalive is as long.
+    static let userTimeoutMilliseconds = 25_000
+    /// Idle seconds before the first keepalive probe, between probes, and how many.
+    static let keepalive: (idle: Int, interval: Int, count: Int) = (15, 5, 3)
+
+    /// Sets them as far as the platform knows them; none is needed for the tunnel to work.
+    static func tune(_ channel: any Channel) {
+        Self.set(.init(level: .tcp, name: .tcp_nodelay), 1, on: channel)
+        Self.set(.init(level: .socket, name: .so_keepalive), 1, on: channel)
+        #if os(Linux)
+            let idle = NIOBSDSocket.Option(rawValue: TCP_KEEPIDLE)
+            Self.set(.init(level: .tcp, name: idle), Self.keepalive.idle, on: channel)
+            let interval = NIOBSDSocket.Option(rawValue: TCP_KEEPINTVL)
+            Self.set(.init(level: .tcp, name: interval), Self.keepalive.interval, on: channel)
+            let count = NIOBSDSocket.Option(rawValue: TCP_KEEPCNT)
+            Self.set(.init(level: .tcp, name: count), Self.keepalive.count, on: channel)
+            let timeout = NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)
+            Self.set(.init(level: .tcp, name: timeout), Self.userTimeoutMilliseconds, on: channel)
+            // TCP_NOTSENT_LOWAT of linux/tcp.h; glibc's netinet/tcp.h does not have it everywhere.
+            let lowWater = NIOBSDSocket.Option(rawValue: 25)
+            Self.set(.init(level: .tcp, name: lowWater), Self.notSentLowWaterBytes, on: channel)
+        #endif
+    }
+
+    private static func set(
+        _ option: ChannelOptions.Types.SocketOption,
+        _ value: Int,
+        on channel: any Channel
+    ) {
+        try? channel.syncOptions?.setOption(option, value: value)
+    }
+}
