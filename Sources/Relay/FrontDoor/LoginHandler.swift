@@ -109,13 +109,15 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
             throw Refusal(.tooManyAttempts, detail: "locked out")
         }
         let isLive = entry?.isLive(now: services.configuration.wallClock()) ?? false
+        // Made for every client, so that its time tells nothing.
+        let mock = SCRAMVerifier.mock(
+            name: resolution.key.text, secret: services.configuration.mockSecret)
         // An ended share keeps its salt: another one would tell that it has ended.
         let verifier = entry?.verifier
         return Target(
             key: resolution.key,
             throttleName: throttleName,
-            verifier: verifier
-                ?? .mock(name: resolution.key.text, secret: services.configuration.mockSecret),
+            verifier: verifier ?? mock,
             isMock: verifier == nil || !isLive,
             method: entry?.share.authMethod ?? .scram
         )

@@ -140,13 +140,16 @@ final class Visit {
     private func log(_ refusal: Refusal, _ share: ShareKey?) {
         let services = self.services
         services.metrics.refusals.add(refusal.reason)
-        services.logger.log(
-            .info, "a client was refused",
-            [
-                .reason: refusal.reason.rawValue, .address: self.addressText,
-                .sqlstate: refusal.reason.sqlState.rawValue, .share: share?.text ?? "",
-                .error: refusal.detail,
-            ])
+        services.logger.log(.info, "a client was refused", self.facts(refusal, share))
+    }
+
+    private func facts(_ refusal: Refusal, _ share: ShareKey?) -> [LogKey: String] {
+        var facts: [LogKey: String] = [
+            .reason: refusal.reason.rawValue, .address: self.addressText,
+            .sqlstate: refusal.reason.sqlState.rawValue, .error: refusal.detail,
+        ]
+        facts[.share] = share?.text
+        return facts
     }
 
     private func cancelDeadline() {
