@@ -1,0 +1,314 @@
+"""The tree keeps its own rules. Reads files only; takes about a second."""
+
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PURE = ("PostgresWire", "TunnelWire", "SharePolicy", "SharedSession")
+# Of other people's modules, what a machine may import. NIOCore gives ByteBuffer and NIODeadline.
+PURE_IMPORTS = {
+    # Foundation for Unicode normalisation (SASLprep); its networking is in a module of its own.
+    "PostgresWire": {"NIOCore", "Crypto", "CryptoExtras", "SwiftASN1", "Foundation"},
+    "TunnelWire": {"NIOCore", "Crypto", "FoundationEssentials", "Foundation"},
+    "SharePolicy": {"NIOCore", "Crypto", "FoundationEssentials", "Foundation"},
+    "SharedSession": {"NIOCore", "PostgresWire"},
+}
+# Words of a channel, a loop, a clock, a lock, a logger, a task: none of them belongs in a machine.
+IMPURE = re.compile(
+    r"\b(async|await|Task|NIOLock|NIOLockedValueBox|Mutex|Logger|EventLoop|ChannelHandlerContext|URLSession|"
+    r"SystemRandomNumberGenerator|print|FileManager|ProcessInfo)\b(?!:)"
+    r"|\.now\(\)|\bDate\(\)|\bContinuousClock\b"
+)
+LIMITS = {"columns": 100, "Sources lines": 500, "Tests lines": 700}
+
+
+def tracked(*patterns: str) -> list[Path]:
+    """Files that git knows or would add, and that exist."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard",
+         "--", *patterns],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return sorted({ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()})
+
+
+@cache
+def text(path: Path) -> str:
+    return path.read_text(errors="replace")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def code(source: str) -> str:
+    """Swift without comments and the contents of plain strings; lines stay where they are."""
+    source = re.sub(r"/\*.*?\*/", lambda hit: "\n" * hit.group().count("\n"), source, flags=re.S)
+    source = re.sub(r'"""(.*?)"""', lambda hit: '""' + "\n" * hit.group().count("\n"), source, flags=re.S)
+    source = re.sub(r'"(?:\\.|[^"\\\n])*"', '""', source)
+    return re.sub(r"//.*", "", source)
+
+
+def hits(paths: list[Path], pattern: re.Pattern[str], read=text) -> list[str]:
+    """ "file:line: text" of each line that matches."""
+    return [
+        f"{name(path)}:{number}: {line.strip()}"
+        for path in paths
+        for number, line in enumerate(read(path).splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def swift(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in tracked(f"{folder}/*.swift")]
+
+
+def bare(path: Path) -> str:
+    return code(text(path))
+
+
+IMPORT = re.compile(r"^\s*(?:@\w+(?:\(\w+\))?\s+)*(?:(?:public|package|internal|private|fileprivate)\s+)?"
+                    r"import\s+(?:(?:struct|class|enum|protocol|func|typealias|let|var)\s+)?(\w+)", re.M)  # fmt: skip
+
+
+@pytest.mark.parametrize("target", PURE)
+def test_a_pure_target_imports_only_what_a_machine_may(target):
+    wrong = [
+        f"{name(path)}: {module}"
+        for path in swift(f"Sources/{target}")
+        for module in IMPORT.findall(bare(path))
+        if module not in PURE_IMPORTS[target]
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("target", PURE)
+def test_a_pure_target_has_no_clock_lock_logger_or_task(target):
+    assert not hits(swift(f"Sources/{target}"), IMPURE, bare)
+
+
+def test_lines_are_at_most_100_columns_long():
+    # URLs and test vectors cannot be broken.
+    long = [
+        f"{name(path)}:{number}: {len(line)}"
+        for path in [*swift("Sources", "Tests", "Benchmarks", "Fuzz"), ROOT / "Package.swift"]
+        for number, line in enumerate(text(path).splitlines(), 1)
+        if len(line) > LIMITS["columns"] and "://" not in line
+    ]
+    assert not long
+
+
+def test_files_are_short_enough_to_read_at_once():
+    long = [
+        f"{name(path)}: {count}"
+        for folder in ("Sources", "Tests")
+        for path in swift(folder)
+        if (count := text(path).count("\n")) > LIMITS[f"{folder} lines"]
+    ]
+    assert not long
+
+
+FUNCTION = re.compile(r"^(\s*)(?:@\w+(?:\([^)]*\))?\s+)*(?:[a-z]+(?:\(set\))?\s+)*(?:func\s+(\S+?)[(<]|init[?]?[(<])")
+
+
+def test_functions_fit_a_screen():
+    long = []
+    for path in swift("Sources"):
+        lines = bare(path).splitlines()
+        for number, line in enumerate(lines):
+            found = FUNCTION.match(line)
+            if not found:
+                continue
+            end = next(
+                (at for at in range(number + 1, len(lines)) if lines[at].rstrip() == found.group(1) + "}"),
+                number,
+            )
+            if end - number > 90:
+                long.append(f"{name(path)}:{number + 1}: {end - number} lines")
+    assert not long
+
+
+def test_todo_and_fixme_name_an_issue():
+    pattern = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b(?!.*#\d+)")
+    assert not hits([path for path in swift("Sources", "Tests") if path.name != "test_tidy.py"], pattern)
+
+
+def test_nothing_is_forced():
+    pattern = re.compile(r"\btry!|\bas!|\bfatalError\b|\bnonisolated\(unsafe\)")
+    assert not hits(swift("Sources"), pattern, bare)
+
+
+def test_unchecked_sendable_says_why():
+    wrong = [
+        hit
+        for path in swift("Sources")
+        for number, line in enumerate(text(path).splitlines())
+        if "@unchecked Sendable" in line
+        and "//" not in "\n".join(text(path).splitlines()[max(0, number - 3) : number + 1])
+        for hit in [f"{name(path)}:{number + 1}"]
+    ]
+    assert not wrong
+
+
+def test_no_swift_test_sleeps():
+    pattern = re.compile(r"\bThread\.sleep|\bTask\.sleep|\busleep\(|\bsleep\(|\bnanosleep\(")
+    assert not hits(swift("Tests"), pattern, bare)
+
+
+def test_no_test_uses_a_fixed_port():
+    pattern = re.compile(r"(?:port:\s*|127\.0\.0\.1:|localhost:)(?!0\b)(5432|15432|6432|8080|8443|\d{5})\b")
+    # A test of the defaults, of an address in text or of a parser never opens the port: it says so.
+    allowed = re.compile(r"tidy: not opened")
+    found = hits([*swift("Tests"), *tracked("Tests/EndToEnd/*.py")], pattern)
+    opened = re.compile(r"\b(bind|connect|listen|create_server|create_connection)\w*\(", re.I)
+    assert not [hit for hit in found if opened.search(hit) and not allowed.search(hit)]
+
+
+def test_swift_tests_are_sentences():
+    pattern = re.compile(r"@Test\b.*\bfunc\s+(?!`[^`]+ [^`]+`)")
+    assert not hits(swift("Tests"), pattern, bare)
+
+
+def test_no_test_is_disabled():
+    pattern = re.compile(r"\.disabled\(|XCTSkip|pytest\.mark\.xfail|pytest\.skip\(|withKnownIssue")
+    paths = [path for path in [*swift("Tests"), *tracked("Tests/*.py")] if path.name != "test_tidy.py"]
+    assert not hits(paths, pattern)
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors that a heading makes."""
+    found = re.findall(r"^#+\s+(.*)$", text(path), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.replace("`", "")).strip().lower().replace(" ", "-") for heading in found}
+
+
+def test_links_in_documents_lead_somewhere():
+    broken = []
+    for path in tracked("*.md"):
+        body = re.sub(r"```.*?```", "", text(path), flags=re.S)
+        for link in LINK.findall(body):
+            if re.match(r"[a-z]+:", link):
+                continue
+            file, _, anchor = link.partition("#")
+            target = (path.parent / file).resolve() if file else path
+            if not target.exists():
+                broken.append(f"{name(path)}: {link}")
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target):
+                broken.append(f"{name(path)}: {link} (no such heading)")
+    assert not broken
+
+
+def test_files_named_in_documents_exist():
+    """`Sources/…/X.swift` and `scripts/x` in backticks are there."""
+    pattern = re.compile(r"`((?:Sources|Tests|Benchmarks|Fuzz|scripts|certs|deploy)/[\w./+-]+)`")
+    missing = [
+        f"{name(path)}: {found}"
+        for path in tracked("*.md")
+        if path.name != "CHANGELOG.md"
+        for found in pattern.findall(text(path))
+        if not (ROOT / found).exists()
+    ]
+    assert not missing
+
+
+def cases(path: str, enumeration: str) -> list[str]:
+    """The case names of one enum of one file."""
+    source = bare(ROOT / path)
+    start = re.search(rf"\benum {enumeration}\b[^{{]*{{", source)
+    assert start, f"{path} has no enum {enumeration}"
+    depth, at = 1, start.end()
+    while depth:
+        depth += {"{": 1, "}": -1}.get(source[at], 0)
+        at += 1
+    body = source[start.end() : at]
+    # Only the enum's own level: cases of nested types and of switches are deeper.
+    flat, depth = [], 0
+    for line in body.splitlines():
+        if depth == 0:
+            flat.append(line)
+        depth += line.count("{") - line.count("}")
+    names = []
+    for line in flat:
+        found = re.match(r"\s*(?:indirect\s+)?case\s+(.*)", line)
+        if found:
+            names += re.findall(r"(?:^|,)\s*(\w+)", re.sub(r"\([^)]*\)", "", found.group(1)))
+    assert names, f"{enumeration} has no cases"
+    return names
+
+
+def in_table(document: str, word: str) -> bool:
+    """Whether a table row holds the word in backticks or as its own cell."""
+    return re.search(rf"^\|.*(`{re.escape(word)}`|\|\s*{re.escape(word)}\s*\|)", document, re.M) is not None
+
+
+@pytest.mark.parametrize("kind", ["Refusal", "TunnelRefusal"])
+def test_protocol_has_a_row_for_every_refusal(kind):
+    document = text(ROOT / "PROTOCOL.md")
+    file = f"Sources/SharePolicy/{kind}.swift"
+    codes = dict(re.findall(r'\bcase (\w+) = "(\w+)"', text(ROOT / file)))
+    missing = [
+        reason
+        for reason in cases(file, "Reason")
+        if not in_table(document, codes.get(reason, reason)) and not in_table(document, reason)
+    ]
+    assert not missing
+
+
+def test_protocol_has_a_row_for_every_frame():
+    document = text(ROOT / "PROTOCOL.md")
+    wire_names = [
+        re.sub(r"(?<=[a-z])(?=[A-Z])", "_", case).upper()
+        for case in cases("Sources/TunnelWire/FrameHeader.swift", "FrameType")
+    ]
+    assert not [word for word in wire_names if not in_table(document, word)]
+
+
+def test_protocol_vectors_are_hexadecimal():
+    """The vectors themselves are checked by the unit tests that read them."""
+    document = text(ROOT / "PROTOCOL.md")
+    assert re.search(r"([0-9a-f]{2} ){7}[0-9a-f]{2}", document), "no hex vectors"
+
+
+SECRET = re.compile(
+    r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/]{20}|\bpgs_(?!A{20})[A-Za-z0-9_-]{40,}\b|\bAKIA[0-9A-Z]{16}\b"
+)
+
+
+def test_no_secret_is_in_the_tree():
+    paths = [path for path in tracked() if path.stat().st_size < 1 << 20]
+    assert not hits(paths, SECRET)
+    assert not [name(path) for path in tracked("*.key", "*.p12", "*.sqlite", ".pgpass", ".env")]
+
+
+def test_scripts_can_be_run():
+    scripts = [path for path in tracked("scripts/*", ".ci/run") if text(path).startswith("#!")]
+    assert ROOT / "scripts" / "test" in scripts
+    assert not [name(path) for path in scripts if not path.stat().st_mode & 0o100]
+
+
+def test_shell_scripts_parse():
+    for path in tracked("scripts/*", ".ci/run"):
+        if "bash" in text(path).split("\n", 1)[0] or path.suffix == ".sh":
+            subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+def test_every_target_of_the_package_has_its_folder():
+    manifest = text(ROOT / "Package.swift")
+    folders = {path.relative_to(ROOT / "Sources").parts[0] for path in swift("Sources")}
+    missing = [folder for folder in sorted(folders) if f'name: "{folder}"' not in manifest]
+    assert not missing, "in no target of Package.swift"
+
+
+@pytest.mark.parametrize(
+    "document",
+    ["README.md", "ARCHITECTURE.md", "PROTOCOL.md", "SECURITY.md", "CHANGELOG.md", "LICENSE"],
+)
+def test_the_documents_are_there(document):
+    assert len(text(ROOT / document)) > 500
