@@ -39,7 +39,7 @@ public struct BackendFailure: Error, Hashable, Sendable {
     ///
     /// | SQLSTATE | why the client may read it |
     /// |---|---|
-    /// | 3D000 | it asked for that database |
+    /// | 3D000, 55000 | it asked for that database, which is not there or not open |
     /// | 22023, 42704, 22P02, 42602, 55P02, 42601 | a startup parameter of its own is wrong |
     /// | 0A000 | it asked for something this server lacks |
     /// | 53300 | full: a fixed sentence, since Postgres's may name the agent's role |
@@ -62,7 +62,7 @@ public struct BackendFailure: Error, Hashable, Sendable {
                 severity: .fatal, sqlState: .cannotConnectNow,
                 message: "the shared database is starting up or shutting down; try again shortly")
             self.init(.refused(starting), detail: detail)
-        case "3D000", "22023", "42704", "22P02", "42602", "55P02", "42601", "0A000":
+        case "3D000", "55000", "22023", "42704", "22P02", "42602", "55P02", "42601", "0A000":
             self.init(.refused(Self.readable(error)), detail: detail)
         case "42501" where afterLogin:
             self.init(.refused(Self.notAllowed), detail: detail)

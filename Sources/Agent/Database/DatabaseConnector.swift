@@ -19,6 +19,8 @@ public final class DatabaseConnector: Sendable {
     /// Where the sessions are.
     public let target: DatabaseTarget
     private let tlsContext: NIOSSLContext?
+    /// The address libpq reached, so that no resolver (and no other thread) is asked again.
+    private let knownAddress: SocketAddress?
     private let scramKeys = Mutex<SCRAMKeys?>(nil)
 
     /// Creates a connector; reads the certificates and keys that `target` names.
@@ -26,6 +28,7 @@ public final class DatabaseConnector: Sendable {
     /// - Throws: ``DatabaseSettingsError`` if one of them cannot be used.
     public init(_ target: DatabaseTarget) throws(DatabaseSettingsError) {
         self.target = target
+        self.knownAddress = target.knownAddress
         self.tlsContext =
             target.encryptions.contains { $0 != .none } ? try target.tls.makeContext() : nil
     }
@@ -145,17 +148,17 @@ public final class DatabaseConnector: Sendable {
         switch self.target.endpoint {
         case .unixSocket(let path):
             return bootstrap.connect(unixDomainSocketPath: path)
-        case .tcp(let host, let address?, let port):
-            let known = bootstrap.channelOption(.socketOption(.so_keepalive), value: 1)
-                .connect(host: address, port: port)
+        case .tcp(let host, let address, let port):
+            let alive = bootstrap.channelOption(.socketOption(.so_keepalive), value: 1)
+            guard let knownAddress = self.knownAddress else {
+                return alive.connect(host: host, port: port)
+            }
+            let known = alive.connect(to: knownAddress)
             guard !host.isEmpty, host != address else { return known }
             // The name may point elsewhere by now: the database has moved, or failed over.
             return known.assumeIsolated()
-                .flatMapError { _ in bootstrap.connect(host: host, port: port) }
+                .flatMapError { _ in alive.connect(host: host, port: port) }
                 .nonisolated()
-        case .tcp(let host, nil, let port):
-            return bootstrap.channelOption(.socketOption(.so_keepalive), value: 1)
-                .connect(host: host, port: port)
         }
     }
 }
@@ -215,6 +218,14 @@ extension DatabaseTarget {
         case .allow: [.none, .required]
         case .prefer: [.ifOffered, .none]
         case .require, .verifyCA, .verifyFull: [.required]
+        }
+    }
+
+    /// The IP address that libpq reached, if it said so.
+    var knownAddress: SocketAddress? {
+        switch self.endpoint {
+        case .unixSocket, .tcp(_, nil, _): nil
+        case .tcp(_, let address?, let port): try? SocketAddress(ipAddress: address, port: port)
         }
     }
 

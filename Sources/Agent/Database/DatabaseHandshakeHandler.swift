@@ -278,9 +278,11 @@ extension DatabaseHandshakeHandler {
     /// Reports the session, unless its greeting begins with an error: Postgres looks for the
     /// database and at the parameters only after the login.
     private func handOver(context: ChannelHandlerContext) {
-        if let first = self.unread.getInteger(at: self.unread.readerIndex, as: UInt8.self),
-            first == UInt8(ascii: "E")
-        {
+        let start = self.unread.readerIndex
+        guard let first = self.unread.getInteger(at: start, as: UInt8.self) else {
+            return context.read()
+        }
+        guard first != UInt8(ascii: "E") else {
             guard let error = self.greetingError() else { return context.read() }
             return self.fail(.init(server: error, afterLogin: true), context: context)
         }

@@ -8,7 +8,7 @@ import Synchronization
 /// `default_transaction_read_only` is a setting that every client may change back, and so are all
 /// others of its kind. What a client cannot change is who it is. So either
 ///
-/// 1. the server is a read replica: nothing can be written there by anyone; or
+/// 1. the server is a read replica, and the agent's role cannot promote it; or
 /// 2. the agent's own role can write nothing, and no role it can `SET ROLE` to can; or
 /// 3. the agent makes a role for this share alone, which may read (`pg_read_all_data`) and nothing
 ///    else, logs the clients in as that, and drops it when the share ends.
@@ -33,7 +33,7 @@ public final class ReadOnlyGuard: Sendable {
 
     /// Which of the three guarantees holds.
     public enum Guarantee: Hashable, Sendable {
-        /// The server is a read replica.
+        /// The server is a read replica. Holds until its owner promotes it.
         case replica
         /// The agent's own role cannot write.
         case ownRole
@@ -46,15 +46,18 @@ public final class ReadOnlyGuard: Sendable {
     /// Why nothing can be written.
     public let guarantee: Guarantee
     private let connection: Mutex<LibpqConnection?>
+    private let conninfo: String
 
     private init(
         _ target: DatabaseTarget,
         _ guarantee: Guarantee,
-        _ connection: sending LibpqConnection?
+        _ connection: sending LibpqConnection?,
+        _ conninfo: String
     ) {
         self.target = target
         self.guarantee = guarantee
         self.connection = Mutex(connection)
+        self.conninfo = conninfo
     }
 
     /// Checks the database, and makes the role if one is needed.
@@ -82,11 +85,14 @@ public final class ReadOnlyGuard: Sendable {
             let result: Result<Void, DatabaseSettingsError> = self.connection.withLock { held in
                 defer { held = nil }
                 guard let held else { return .success(()) }
-                do throws(DatabaseSettingsError) {
-                    try ReadOnlyRole.drop(role, held)
-                    return .success(())
-                } catch {
-                    return .failure(error)
+                return Result { () throws(DatabaseSettingsError) in
+                    do throws(DatabaseSettingsError) {
+                        try ReadOnlyRole.drop(role, held)
+                    } catch {
+                        // Postgres may have been restarted since: once more, on a new connection.
+                        let fresh = try LibpqConnection(DatabaseSettings.keywords(self.conninfo))
+                        try ReadOnlyRole.drop(role, fresh)
+                    }
                 }
             }
             try result.get()
@@ -97,12 +103,12 @@ public final class ReadOnlyGuard: Sendable {
         _ database: ResolvedDatabase,
         conninfo: String?
     ) throws(DatabaseSettingsError) -> ReadOnlyGuard {
-        guard !database.probe.isInRecovery else {
-            return ReadOnlyGuard(database.target, .replica, nil)
-        }
         let connection = try LibpqConnection(DatabaseSettings.keywords(conninfo ?? ""))
+        guard !database.probe.isInRecovery else {
+            return try self.onReplica(database, connection)
+        }
         let own = try WritePrivileges.find(of: database.probe.role, connection)
-        guard !own.isEmpty else { return ReadOnlyGuard(database.target, .ownRole, nil) }
+        guard !own.isEmpty else { return ReadOnlyGuard(database.target, .ownRole, nil, "") }
 
         guard database.probe.serverVersion >= Self.oldestVersion else {
             throw .notReadOnly(
@@ -119,12 +125,28 @@ public final class ReadOnlyGuard: Sendable {
                         + " Revoke that from PUBLIC, or share a read replica")
             }
             let target = try self.login(role, database.target)
-            return ReadOnlyGuard(target, .temporaryRole(role.name), connection)
+            return ReadOnlyGuard(
+                target, .temporaryRole(role.name), connection, conninfo ?? "")
         } catch {
             // The first reason is the one to read; a role left over is dropped by the next guard.
             _ = try? ReadOnlyRole.drop(role.name, connection)
             throw error
         }
+    }
+
+    /// A replica writes nothing until it is promoted, and a superuser's client could do just that.
+    private static func onReplica(
+        _ database: ResolvedDatabase,
+        _ connection: LibpqConnection
+    ) throws(DatabaseSettingsError) -> ReadOnlyGuard {
+        let role = database.probe.role
+        let findings = try WritePrivileges.find(of: role, connection, onReplica: true)
+        guard findings.isEmpty else {
+            throw .notReadOnly(
+                reason: "a client of role \"\(role)\" could promote this replica"
+                    + " (\(WritePrivileges.sentence(findings))); share with a plain role")
+        }
+        return ReadOnlyGuard(database.target, .replica, nil, "")
     }
 
     /// Logs in as the role, where the agent does; a unix socket may want `peer`, so then by TCP.
@@ -173,9 +195,11 @@ public final class ReadOnlyGuard: Sendable {
 extension DatabaseTarget {
     /// The same target for libpq.
     var keywords: [(name: String, value: String)] {
+        // 0 would be for ever.
+        let seconds = max(2, self.connectTimeout.nanoseconds / 1_000_000_000)
         var keywords = [
             (name: "user", value: self.user), (name: "dbname", value: self.database),
-            (name: "connect_timeout", value: "\(self.connectTimeout.nanoseconds / 1_000_000_000)"),
+            (name: "connect_timeout", value: "\(seconds)"),
             (name: "sslmode", value: self.tls.mode.rawValue),
             (name: "gssencmode", value: "disable"),
         ]

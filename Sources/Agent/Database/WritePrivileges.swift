@@ -14,13 +14,20 @@ enum WritePrivileges {
     /// Looks at `role` and every role that it can become with SET ROLE, at what PUBLIC may do, and
     /// at functions that run as somebody else.
     ///
+    /// - Parameters:
+    ///   - role: The role.
+    ///   - connection: To the database.
+    ///   - onReplica: Whether the server refuses every write as long as nobody promotes it. Then only
+    ///     who could do that, or run programs of the server, can write.
     /// - Returns: Sentences, none if nothing can be written; a few of many.
+    /// - Throws: ``DatabaseSettingsError`` if Postgres does not answer.
     static func find(
         of role: String,
-        _ connection: LibpqConnection
+        _ connection: LibpqConnection,
+        onReplica: Bool = false
     ) throws(DatabaseSettingsError) -> [String] {
         var findings: [String] = []
-        for query in Self.queries {
+        for query in onReplica ? Self.replicaQueries : Self.queries {
             let rows = try connection.query(
                 "\(Self.reachable) \(query) limit \(Self.maximumFindings)", [role])
             findings += rows.compactMap { $0.first.flatMap { $0 } }
@@ -48,6 +55,15 @@ enum WritePrivileges {
         Self.tables, Self.columns, Self.sequences, Self.functions, Self.largeObjects,
         Self.foreignServers,
     ]
+
+    private static let replicaQueries = [Self.attributes, Self.predefined, Self.promotion]
+
+    private static let promotion = """
+        select distinct 'EXECUTE on ' || p.oid::pg_catalog.regprocedure
+        from pg_catalog.pg_proc p, reachable r
+        where p.proname = 'pg_promote' and p.pronamespace = 11
+            and pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE')
+        """
 
     private static let attributes = """
         select 'role ' || pg_catalog.quote_ident(rolname) || ' is a superuser, or may replicate or'

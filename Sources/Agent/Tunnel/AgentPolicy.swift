@@ -1,4 +1,3 @@
-public import Foundation
 import PostgresWire
 public import SharePolicy
 import TunnelWire
@@ -40,7 +39,7 @@ public struct AgentPolicy: Sendable {
     func decide(_ open: Open, clients: Int, isOver: Bool) -> Decision {
         if isOver { return .refuse(Self.reset(.shareEnded, "57P01")) }
         guard clients < self.maximumClients else {
-            return .refuse(Self.reset(.tooManyClients(limit: self.maximumClients), "53300"))
+            return .refuse(Self.reset(.tooManyClients, "53300"))
         }
         if !self.allow.isEmpty {
             let address = open.client.flatMap(Self.address(in:)) ?? ""

@@ -1,6 +1,6 @@
-public import Foundation
+import Foundation
 import NIOConcurrencyHelpers
-public import NIOCore
+package import NIOCore
 package import TunnelTransport
 package import TunnelWire
 
@@ -60,7 +60,7 @@ public final class AgentTunnel: Sendable {
                     }
                     try await self.waitForNext(moved.stream, &group)
                 } catch {
-                    try await self.pause(after: error, &backoff, &generator)
+                    try await self.pause(after: error, share, &backoff, &generator)
                 }
             }
             group.cancelAll()
@@ -92,15 +92,15 @@ public final class AgentTunnel: Sendable {
 
     /// Sleeps before the next try, or gives up where trying again is pointless.
     private func pause(
-        after error: any Error, _ backoff: inout Backoff,
+        after error: any Error, _ share: Hello.ShareRequest, _ backoff: inout Backoff,
         _ generator: inout SystemRandomNumberGenerator
     ) async throws {
         if error is CancellationError || error is AgentError { throw error }
         if let refusal = error as? LinkError, !refusal.retry {
             throw AgentError(code: refusal.code, message: refusal.message)
         }
-        if let failure = error as? DialError, failure.isFinal {
-            throw AgentError(code: failure.code, message: failure.message)
+        if let failure = error as? DialError, failure.isFinal(hasWorked: share.id != nil) {
+            throw AgentError(code: "dial", message: failure.message)
         }
         let wait = backoff.next(using: &generator)
         let reason =
@@ -245,12 +245,15 @@ public final class AgentTunnel: Sendable {
             }
             return nil
         } onCancel: {
-            self.end(standing)
+            // The clients learn it at once, without waiting for the grace.
+            self.end(
+                standing,
+                LinkError(code: "agent_stopped", message: "the agent was stopped", retry: false))
         }
     }
 
-    private func end(_ standing: Standing) {
-        standing.loop.execute { standing.link.value.end(nil, reset: .tunnelLost) }
+    private func end(_ standing: Standing, _ error: LinkError? = nil) {
+        standing.loop.execute { standing.link.value.end(error, reset: .tunnelLost) }
     }
 
     /// Dials until the link goes on, or its grace is over.
@@ -294,6 +297,20 @@ public final class AgentTunnel: Sendable {
             })
         guard case .resumed(let ok) = answer else { throw LinkViolationUnexpected() }
         return ok.resumeSecret
+    }
+}
+
+extension DialError {
+    /// Whether dialling again is pointless until a person changes something.
+    ///
+    /// - Parameter hasWorked: Whether the same dial has succeeded before: then a certificate that
+    ///   does not fit is more likely a captive portal than a wrong setting.
+    fileprivate func isFinal(hasWorked: Bool) -> Bool {
+        switch self {
+        case .badSettings, .unauthorized: true
+        case .tlsFailed: !hasWorked
+        case .unreachable, .rejected, .notARelay, .proxyFailed, .timedOut: false
+        }
     }
 }
 

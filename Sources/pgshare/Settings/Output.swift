@@ -8,6 +8,9 @@ enum Output {
         print(String(decoding: try APIJSON.encode(value), as: UTF8.self))
     }
 
+    /// Lets what was printed leave, also into a pipe.
+    static func flush() { fflush(nil) }
+
     /// Columns that line up, two spaces between them.
     static func table(_ rows: [[String]]) -> String {
         let columns = rows.map(\.count).max() ?? 0

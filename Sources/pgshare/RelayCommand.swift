@@ -1,0 +1,120 @@
+import ArgumentParser
+import Foundation
+import Logging
+import Relay
+import ServiceLifecycle
+import UnixSignals
+
+/// `pgshare relay`: the public server.
+struct RelayCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "relay",
+        abstract: "Run the public server that clients and agents connect to.",
+        discussion: """
+            Every flag can also be set as PGSHARE_… in the environment or as a key of the config \
+            file (JSON). Make tokens for agents with 'pgshare token create NAME'.
+            """)
+
+    @Option(help: "A JSON file of settings.")
+    var config: String?
+    @Option(help: "The domain below which shares have host names; default: localhost.")
+    var domain: String?
+    @Option(help: "Where clients connect, HOST:PORT; default: 127.0.0.1:15432. Port 0: any.")
+    var postgresListen: String?
+    @Option(help: "Where agents connect, HOST:PORT; default: 127.0.0.1:8443. Port 0: any.")
+    var httpsListen: String?
+    @Option(help: "The certificate chain to serve, PEM; default: one made for development.")
+    var tlsCert: String?
+    @Option(help: "The key of --tls-cert, PEM.")
+    var tlsKey: String?
+    @Option(help: "Where shares and tokens are kept; default: ~/.local/state/pgshare.")
+    var state: String?
+    @Flag(help: "Let agents share without a token of yours.")
+    var open = false
+    @Option(help: "Event loops, and links a tunnel; default: one for each core.")
+    var links: Int?
+    @Option(help: "text or json; default: text.")
+    var logFormat: String?
+    @Option(help: "trace, debug, info, notice, warning or error; default: info.")
+    var logLevel: String?
+    @Flag(help: "Print where the relay listens as JSON.")
+    var json = false
+
+    func run() async throws {
+        let settings = try await Settings(configFile: self.config)
+        try await bootstrapLogs(settings, format: self.logFormat, level: self.logLevel)
+        let configuration = try await self.relayConfiguration(settings)
+        let json = self.json
+        let logger = Logger(label: "pgshare.relay")
+        let relay = Relay(configuration: configuration, logger: logger) { addresses in
+            Self.tell(addresses, json: json)
+        }
+        var group = ServiceGroupConfiguration(
+            services: [relay], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.logger.logLevel = .warning
+        do {
+            try await ServiceGroup(configuration: group).run()
+        } catch {
+            throw CommandFailure("the relay stopped: \(error)")
+        }
+    }
+
+    private func relayConfiguration(_ settings: Settings) async throws -> RelayConfiguration {
+        let state = try await settings.string(
+            .state, flag: self.state, default: DefaultPlaces.stateFolder())
+        var configuration = RelayConfiguration(stateFolder: state)
+        configuration.domain = try await settings.string(
+            .domain, flag: self.domain, default: configuration.domain)
+        let postgres = try await settings.listenAddress(
+            .postgresListen, flag: self.postgresListen, default: "127.0.0.1:15432")
+        (configuration.postgresHost, configuration.postgresPort) = postgres
+        let https = try await settings.listenAddress(
+            .httpsListen, flag: self.httpsListen, default: "127.0.0.1:8443")
+        (configuration.httpsHost, configuration.httpsPort) = https
+        configuration.certificateFile = try await settings.string(.tlsCert, flag: self.tlsCert)
+        configuration.keyFile = try await settings.string(.tlsKey, flag: self.tlsKey)
+        configuration.isOpen = try await settings.bool(.open, flag: self.open)
+        if let links = try await settings.int(.links, flag: self.links) {
+            guard (1...256).contains(links) else {
+                throw SettingsError.unusableValue(.links, expected: "a number from 1 to 256")
+            }
+            configuration.eventLoops = links
+        }
+        return configuration
+    }
+
+    private static func tell(_ addresses: RelayAddresses, json: Bool) {
+        if json {
+            try? Output.printJSON(addresses)
+        } else {
+            let ca = addresses.caFile.map { ", CA in \($0)" } ?? ""
+            print("clients on \(addresses.postgres), agents on https://\(addresses.https)\(ca)")
+        }
+        Output.flush()
+    }
+}
+
+/// Sends logs to standard error, as the settings say.
+func bootstrapLogs(_ settings: Settings, format: String?, level: String?) async throws {
+    let format = try await settings.choice(.logFormat, flag: format, of: LogFormat.self) ?? .text
+    let level = try await settings.choice(.logLevel, flag: level, of: Logger.Level.self) ?? .info
+    PgshareLog.bootstrap(format: format, level: level)
+}
+
+extension Settings {
+    /// `HOST:PORT`; an IPv6 host in brackets.
+    func listenAddress(
+        _ key: SettingKey, flag: String?, default fallback: String
+    ) async throws -> (host: String, port: Int) {
+        let text = try await self.string(key, flag: flag, default: fallback)
+        guard let colon = text.lastIndex(of: ":"),
+            let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
+        else { throw SettingsError.unusableValue(key, expected: "HOST:PORT") }
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        guard !host.isEmpty else {
+            throw SettingsError.unusableValue(key, expected: "HOST:PORT")
+        }
+        return (host, port)
+    }
+}

@@ -1,0 +1,179 @@
+import Agent
+import Foundation
+import NIOConcurrencyHelpers
+import PostgresWire
+import TunnelTransport
+
+/// Tells the person, or the program, behind `pgshare share` what happens.
+final class SharePrinter: Sendable {
+    private let plan: SharePlan
+    private let json: Bool
+    private let state = NIOLockedValueBox(State())
+
+    private struct State {
+        var probe: DatabaseProbe?
+        var address: SharedAddress?
+    }
+
+    init(plan: SharePlan, json: Bool) {
+        self.plan = plan
+        self.json = json
+    }
+
+    /// The database answered.
+    func found(_ probe: DatabaseProbe) { self.state.withLockedValue { $0.probe = probe } }
+
+    /// One thing happened. Any thread.
+    func happened(_ event: AgentEvent) {
+        switch event {
+        case .shared(let address): self.shared(address)
+        case .clientConnected(let client, let name):
+            let program = name.isEmpty ? "" : " (\(Self.printable(name)))"
+            self.line("client connected from \(client)\(program)") {
+                EventLine(event: "client_connected", client: client, applicationName: name)
+            }
+        case .clientDisconnected(let client):
+            self.line("client from \(client) disconnected") {
+                EventLine(event: "client_disconnected", client: client)
+            }
+        case .clientRefused(let client, let sqlState, let reason):
+            self.line("client from \(client) refused: \(Self.printable(reason)) (\(sqlState))") {
+                EventLine(
+                    event: "client_refused", client: client, sqlState: sqlState, reason: reason)
+            }
+        case .tunnelLost(let link):
+            self.line("connection to the relay lost; clients wait while it is resumed") {
+                EventLine(event: "tunnel_lost", link: link)
+            }
+        case .resumed(let link):
+            self.line("connection to the relay resumed; no client noticed") {
+                EventLine(event: "resumed", link: link)
+            }
+        case .tunnelExpired(let link):
+            self.line("the connection did not come back in time; its clients were disconnected") {
+                EventLine(event: "tunnel_expired", link: link)
+            }
+        case .draining:
+            self.line("the relay is being replaced; moving on") { EventLine(event: "draining") }
+        case .retrying(let reason, let seconds):
+            let wait = String(format: "%.1f", seconds)
+            self.line("\(Self.printable(reason)); trying again in \(wait) s") {
+                EventLine(event: "retrying", reason: reason, seconds: seconds)
+            }
+        }
+    }
+
+    private func shared(_ address: SharedAddress) {
+        let (old, probe) = self.state.withLockedValue { state in
+            defer { state.address = address }
+            return (state.address, state.probe)
+        }
+        guard let probe else { return }
+        guard old != address else {
+            return self.line("connected to the relay again") { EventLine(event: "reconnected") }
+        }
+        let shared = SharedLine(address, probe, password: self.plan.password.reveal)
+        if self.json {
+            try? Output.printJSON(shared)
+            return Output.flush()
+        }
+        print(
+            """
+            Sharing \(probe.database) (PostgreSQL \(Self.version(probe.serverVersion))) \
+            as \(probe.role)\(self.plan.readOnly ? ", read-only" : "")
+
+              \(shared.url)
+
+              \(shared.psql)
+
+            until \(Output.time(address.expiresAt)), or Ctrl-C
+            """)
+        Output.flush()
+    }
+
+    private func line(_ text: String, _ event: () -> EventLine) {
+        if self.json {
+            try? Output.printJSON(event())
+        } else {
+            let time = Date().formatted(date: .omitted, time: .standard)
+            print("\(time)  \(text)")
+        }
+        Output.flush()
+    }
+
+    /// `15.18`, `18.1` of Postgres's number.
+    static func version(_ number: Int) -> String { "\(number / 10_000).\(number % 10_000)" }
+
+    /// A stranger's text on a terminal: nothing that could move the cursor, and not much of it.
+    static func printable(_ text: String) -> String {
+        let scalars = text.unicodeScalars.prefix(200).map { scalar -> Unicode.Scalar in
+            let isControl =
+                scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
+                || scalar.properties.generalCategory == .format
+            return isControl ? "?" : scalar
+        }
+        return String(String.UnicodeScalarView(scalars))
+    }
+}
+
+/// The first line of `pgshare share --json`.
+struct SharedLine: Encodable, Hashable {
+    var event = "shared"
+    var id: String
+    var name: String?
+    var url: String
+    var host: String
+    var port: Int
+    var user: String
+    var password: String
+    var database: String
+    var expiresAt: Date
+    /// A line to paste.
+    var psql: String
+
+    private enum CodingKeys: String, CodingKey {
+        case event, id, name, url, host, port, user, password, database, psql
+        case expiresAt = "expires_at"
+    }
+
+    init(_ address: SharedAddress, _ probe: DatabaseProbe, password: String) {
+        self.id = address.id
+        self.name = address.name
+        self.host = address.host
+        self.port = address.port
+        // Where the host does not name the share, the user does.
+        self.user =
+            address.hostNamesShare ? probe.role : "\(probe.role).\(address.name ?? address.id)"
+        self.password = password
+        self.database = probe.database
+        self.expiresAt = address.expiresAt
+        let authority =
+            "\(Self.escaped(self.user)):\(Self.escaped(password))@\(address.host):\(address.port)"
+        self.url = "postgres://\(authority)/\(Self.escaped(probe.database))?sslmode=require"
+        // Channel binding proves the relay by the password, without a certificate authority.
+        self.psql = "psql '\(self.url)&channel_binding=require'"
+    }
+
+    private static func escaped(_ text: String) -> String {
+        let plain = CharacterSet(
+            charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
+    }
+}
+
+/// Every further line of `pgshare share --json`.
+private struct EventLine: Encodable {
+    var event: String
+    var client: String?
+    var applicationName: String?
+    var sqlState: String?
+    var reason: String?
+    var seconds: Double?
+    var link: Int?
+
+    private enum CodingKeys: String, CodingKey {
+        case event, client, reason, seconds, link
+        case applicationName = "application_name"
+        case sqlState = "sqlstate"
+    }
+}
