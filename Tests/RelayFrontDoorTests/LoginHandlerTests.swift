@@ -150,9 +150,12 @@ struct LoginHandlerTests {
     @Test func `an admitted client leaves nothing of the front door behind`() throws {
         let fixture = try Fixture()
         let talk = try self.admittedTalk(fixture)
+        let operations = talk.server.pipeline.syncOperations
+        weak let startup = try operations.handler(type: StartupHandler.self)
+        #expect(startup != nil)
         #expect(try talk.logIn(user: "ann.blue") == .authenticated)
 
-        let operations = talk.server.pipeline.syncOperations
+        #expect(startup == nil)
         #expect(throws: ChannelPipelineError.self) {
             try operations.handler(type: StartupHandler.self)
         }
