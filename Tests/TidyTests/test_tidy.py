@@ -267,7 +267,11 @@ def test_protocol_has_a_row_for_every_frame():
         re.sub(r"(?<=[a-z])(?=[A-Z])", "_", case).upper()
         for case in cases("Sources/TunnelWire/FrameHeader.swift", "FrameType")
     ]
-    assert not [word for word in wire_names if not in_table(document, word)]
+    aliases = {"GO_AWAY": "GOAWAY"}
+    missing = [
+        word for word in wire_names if not in_table(document, aliases.get(word, word))
+    ]
+    assert not missing
 
 
 def test_protocol_vectors_are_hexadecimal():
