@@ -199,4 +199,34 @@ import Testing
         let left = "select count(*) from pg_roles where rolname like 'pgshare\\_ro%'"
         #expect(try server.sql(left) == "0")
     }
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `a replica is read-only for a plain role, not for one that could promote it`(
+        version: TestPostgres.Version
+    ) async throws {
+        let server = try TestPostgres(version)
+        defer { server.stop() }
+        try server.sql("create table kept (word text); grant insert on kept to trusty")
+        try server.becomeReplica()
+        let plain = try await Self.start(server, "postgres", user: "trusty")
+        #expect(plain.guarantee == .replica)
+        let session = try await Session.open(DatabaseConnector(plain.target))
+        #expect(try await session.failure("insert into kept values ('changed')") == "25006")
+        do {
+            _ = try await Self.start(server, "postgres")
+            Issue.record("it started")
+        } catch let error as DatabaseSettingsError {
+            #expect("\(error)".contains("promote"))
+        }
+    }
+
+    @Test func `the role is dropped although Postgres was restarted meanwhile`() async throws {
+        let server = try TestPostgres(try #require(TestPostgres.Version.available.first))
+        defer { server.stop() }
+        let shared = try await Self.start(server, "postgres")
+        try server.restart()
+        try await shared.stop()
+        let left = "select count(*) from pg_roles where rolname like 'pgshare\\_ro%'"
+        #expect(try server.sql(left) == "0")
+    }
 }

@@ -55,7 +55,7 @@ public final class TestPostgres: Sendable {
     public let folder: String
     /// The TCP port, on 127.0.0.1.
     public let port: Int
-    private let watcher: Mutex<FileHandle?>
+    private let watcher: Mutex<Watcher?>
 
     /// The folder of the unix socket.
     public var socketFolder: String { self.folder + "/socket" }
@@ -115,8 +115,23 @@ public final class TestPostgres: Sendable {
     /// Stops the server and removes its folder. Connections to it are closed.
     public func stop() {
         self.watcher.withLock { watcher in
-            try? watcher?.close()
+            try? watcher?.input.close()
             watcher = nil
+        }
+    }
+
+    /// Makes the server a read replica, of nobody: it waits for WAL and refuses every write.
+    public func becomeReplica() throws {
+        try Shell.run(Shell.unprivileged + ["touch", self.folder + "/data/standby.signal"])
+        try self.restart()
+    }
+
+    /// Restarts the server; every session ends.
+    public func restart() throws {
+        try self.watcher.withLock { watcher in
+            guard let watcher else { throw TestPostgresError("the server was stopped") }
+            try watcher.input.write(contentsOf: Data("restart\n".utf8))
+            try watcher.awaitReady(self.folder)
         }
     }
 
@@ -174,8 +189,10 @@ public final class TestPostgres: Sendable {
 
     private func start() throws {
         let script = """
-            "$1/pg_ctl" -D "$2/data" -l "$2/log" -s -w start </dev/null && echo ready
-            read line
+            "$1/pg_ctl" -D "$2/data" -l "$2/log" -s -w start </dev/null && echo r
+            while read line
+            do "$1/pg_ctl" -D "$2/data" -l "$2/log" -s -w -m fast restart </dev/null && echo r
+            done
             "$1/pg_ctl" -D "$2/data" -s -m immediate stop; rm -rf "$2"
             """
         let input = Pipe()
@@ -189,9 +206,21 @@ public final class TestPostgres: Sendable {
         process.standardOutput = output
         process.standardError = FileHandle.nullDevice
         try process.run()
-        self.watcher.withLock { $0 = input.fileHandleForWriting }
-        guard try output.fileHandleForReading.read(upToCount: 1) != nil else {
-            throw TestPostgresError("Postgres \(self.version) does not start: \(self.folder)/log")
+        let watcher = Watcher(
+            input: input.fileHandleForWriting, output: output.fileHandleForReading)
+        self.watcher.withLock { $0 = watcher }
+        try watcher.awaitReady(self.folder)
+    }
+
+    /// The two ends of the shell that watches over the server.
+    private struct Watcher: Sendable {
+        let input: FileHandle
+        let output: FileHandle
+
+        func awaitReady(_ folder: String) throws {
+            guard try self.output.read(upToCount: 2)?.count == 2 else {
+                throw TestPostgresError("Postgres does not start: \(folder)/log")
+            }
         }
     }
 
