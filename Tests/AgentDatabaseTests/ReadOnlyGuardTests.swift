@@ -47,7 +47,7 @@ import Testing
         "select set_config('role', 'postgres', false)", "alter role current_user superuser",
         "grant postgres to current_user",
         "create role another", "vacuum full kept; create database mine",
-        "select dblink_exec('dbname=' || current_database() || ' user=postgres', 'delete from kept')",
+        "select dblink_exec('dbname=attacked user=postgres', 'delete from kept')",
         "select dblink_exec('dbname=' || current_database(), 'delete from kept')",
         "select * from kept for update", "lock table kept in exclusive mode",
         "create extension hstore", "alter system set work_mem = '1MB'", "reindex table kept",

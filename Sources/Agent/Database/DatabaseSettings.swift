@@ -29,7 +29,7 @@ public struct ResolvedDatabase: Hashable, Sendable {
     public var probe: DatabaseProbe
 }
 
-/// Finds the database by libpq's own rules: it makes a whole connection, then is asked what it used.
+/// Finds the database by libpq's own rules: libpq makes a whole connection and says what it used.
 ///
 /// So URL, `key=value`, `PG…` variables, `.pgpass`, service files, unix sockets, several hosts and
 /// `target_session_attrs` mean here what they mean to psql, because the same code reads them.

@@ -32,7 +32,7 @@ struct ReadOnlyRole {
                 "create role \(name) login nosuperuser nocreatedb nocreaterole noreplication"
                     + " nobypassrls password '\(verifier)'")
             try connection.query("grant pg_read_all_data to \(name)")
-            // Who is not a superuser needs to be in a role to end its sessions and drop what it owns.
+            // Only a superuser may end the sessions of a role, or drop what it owns, from outside.
             try connection.query("grant \(name) to current_user")
             try connection.query("alter role \(name) set default_transaction_read_only = on")
             try connection.query("commit")
@@ -41,8 +41,8 @@ struct ReadOnlyRole {
             throw .notReadOnly(
                 reason:
                     "role \"\(owner)\" can write (\(WritePrivileges.sentence(findings))) and may"
-                    + " not make a role that cannot (\(error)). Share with a role that cannot write,"
-                    + " or give \"\(owner)\" CREATEROLE and pg_read_all_data WITH ADMIN OPTION")
+                    + " not make a role that cannot (\(error)). Share with a role that cannot"
+                    + " write, or give \"\(owner)\" CREATEROLE and pg_read_all_data WITH ADMIN OPTION")
         }
         return role
     }

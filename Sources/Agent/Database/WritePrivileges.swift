@@ -17,8 +17,8 @@ enum WritePrivileges {
     /// - Parameters:
     ///   - role: The role.
     ///   - connection: To the database.
-    ///   - onReplica: Whether the server refuses every write as long as nobody promotes it. Then only
-    ///     who could do that, or run programs of the server, can write.
+    ///   - onReplica: Whether the server refuses every write as long as nobody promotes it. Then
+    ///     only who could do that, or run programs of the server, can write.
     /// - Returns: Sentences, none if nothing can be written; a few of many.
     /// - Throws: ``DatabaseSettingsError`` if Postgres does not answer.
     static func find(
