@@ -67,37 +67,28 @@ struct HTTPDoorChannel: HTTPChannelHandler {
                 leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .drop,
                 limitConfiguration: decoding))
         let errors = ParseErrorHandler()
-        let tunnel = TunnelUpgrade(
-            gate: self.gate, door: self.tunnels, metrics: self.metrics,
-            eventLoop: channel.eventLoop)
-        let upgrade = NIOTypedHTTPServerUpgradeHandler<Upgraded>(
-            httpEncoder: encoder, extraHTTPHandlers: [decoder, errors],
-            upgradeConfiguration: NIOTypedHTTPServerUpgradeConfiguration(
-                upgraders: [
-                    RawTunnelUpgrader(tunnel: tunnel), WebSocketTunnelUpgrader(tunnel: tunnel),
-                ],
-                notUpgradingCompletionHandler: { self.configureHTTP($0, logger: logger) }))
+        let promise = channel.eventLoop.makePromise(of: Upgraded.self)
+        let upgrade = TunnelUpgradeHandler(
+            TunnelUpgradeHandler.Surroundings(
+                gate: self.gate, tunnels: self.tunnels, metrics: self.metrics, decoder: decoder,
+                responders: [errors, encoder],
+                configureHTTP: { try self.configureHTTP($0, logger: logger) }, promise: promise))
         try pipeline.addHandlers([encoder, decoder, errors, upgrade])
-        return upgrade.upgradeResultFuture
+        return promise.futureResult
     }
 
-    private func configureHTTP(
-        _ channel: any Channel, logger: Logger
-    ) -> EventLoopFuture<Upgraded> {
-        channel.eventLoop.makeCompletedFuture {
-            let pipeline = channel.pipeline.syncOperations
-            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: self.tls != nil))
-            try pipeline.addHandler(
-                RequestBodyGuard(
-                    maximumBytes: self.limits.maximumBodyBytes,
-                    timeout: self.limits.handshakeTimeout))
-            try pipeline.addHandler(
-                HTTPConnectionStateHandler(idleTimeout: self.limits.idleTimeout, logger: logger))
-            return .http(
-                try NIOAsyncChannel(
-                    wrappingChannelSynchronously: channel,
-                    configuration: .init(isOutboundHalfClosureEnabled: true)))
-        }
+    private func configureHTTP(_ channel: any Channel, logger: Logger) throws -> Upgraded {
+        let pipeline = channel.pipeline.syncOperations
+        try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: self.tls != nil))
+        try pipeline.addHandler(
+            RequestBodyGuard(
+                maximumBytes: self.limits.maximumBodyBytes, timeout: self.limits.handshakeTimeout))
+        try pipeline.addHandler(
+            HTTPConnectionStateHandler(idleTimeout: self.limits.idleTimeout, logger: logger))
+        return .http(
+            try NIOAsyncChannel(
+                wrappingChannelSynchronously: channel,
+                configuration: .init(isOutboundHalfClosureEnabled: true)))
     }
 
     /// Counts the connection; one too many from where it comes from is closed without a word.

@@ -38,17 +38,28 @@ final class ParseErrorHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func answer(_ error: APIError, context: ChannelHandlerContext) {
-        let body = ByteBuffer(string: error.json)
-        let head = HTTPResponseHead(
+        for part in error.closingParts {
+            context.write(Self.wrapOutboundOut(part), promise: nil)
+        }
+        context.flush()
+    }
+}
+
+extension APIError {
+    /// The whole answer of a connection that is closed behind it.
+    var closingParts: [HTTPServerResponsePart] {
+        let body = ByteBuffer(string: self.json)
+        var head = HTTPResponseHead(
             version: .http1_1,
-            status: HTTPResponseStatus(statusCode: error.status.code),
+            status: HTTPResponseStatus(statusCode: self.status.code),
             headers: [
                 "Connection": "close", "Content-Type": "application/json",
                 "Content-Length": "\(body.readableBytes)",
             ])
-        context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-        context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
-        context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        if self.code == .unauthorized {
+            head.headers.add(name: "WWW-Authenticate", value: "Bearer")
+        }
+        return [.head(head), .body(.byteBuffer(body)), .end(nil)]
     }
 }
 
