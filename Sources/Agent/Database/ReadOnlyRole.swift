@@ -42,7 +42,8 @@ struct ReadOnlyRole {
                 reason:
                     "role \"\(owner)\" can write (\(WritePrivileges.sentence(findings))) and may"
                     + " not make a role that cannot (\(error)). Share with a role that cannot"
-                    + " write, or give \"\(owner)\" CREATEROLE and pg_read_all_data WITH ADMIN OPTION")
+                    + " write, or give \"\(owner)\" CREATEROLE and pg_read_all_data"
+                    + " WITH ADMIN OPTION")
         }
         return role
     }
