@@ -39,7 +39,7 @@ package final class TunnelDialer: Sendable {
     /// Creates a dialer; one TLS context is shared by all its dials.
     ///
     /// - Parameters:
-    ///   - relay: Where to dial.
+    ///   - endpoint: Where to dial.
     ///   - token: Sent as bearer; never printed.
     ///   - trust: Who may vouch for the relay.
     ///   - proxy: Which HTTP proxy to go through, for TLS endpoints only.

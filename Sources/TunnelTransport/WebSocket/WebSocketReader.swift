@@ -52,8 +52,9 @@ struct WebSocketReader {
 
     /// Takes the next frame, or the part of it that is there, off the front of `bytes`.
     ///
-    /// - Parameter bytes: What has arrived. At most 14 + 125 bytes are left in it by ``OnReceive/readMore``.
+    /// - Parameter bytes: What has arrived. ``OnReceive/readMore`` leaves less than 14 + 125 bytes.
     /// - Throws: ``WebSocketViolation`` if the peer broke the protocol. The reader is then finished.
+    /// - Returns: What to do; call again unless it is ``OnReceive/readMore``.
     mutating func receive(_ bytes: inout ByteBuffer) throws(WebSocketViolation) -> OnReceive {
         do {
             while true {
