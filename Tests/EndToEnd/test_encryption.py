@@ -1,5 +1,6 @@
 """sslmode × sslnegotiation × channel_binding × protocol version, with psql of every version."""
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -157,12 +158,15 @@ def test_channel_binding_is_offered_and_holds(share):
 
 @pytest.mark.relayed
 def test_direct_tls_without_alpn_is_turned_away(share):
+    """Closed, or told why; never asked for a password."""
     context = wire.tls_context(share, alpn=())
-    with pytest.raises((OSError, EOFError)):
+    answer = b""
+    with contextlib.suppress(OSError):
         with context.wrap_socket(wire.open_tcp(share), server_hostname="localhost") as tls:
             tls.sendall(wire.startup({"user": share.user}))
-            if not tls.recv(1):
-                raise EOFError
+            while data := tls.recv(4096):
+                answer += data
+    assert answer[:1] in (b"", b"E"), answer
 
 
 @pytest.mark.relayed
