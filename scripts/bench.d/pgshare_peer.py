@@ -37,7 +37,6 @@ class PgShare(Peer):
         listening = self._begin("relay", [
             "relay", "--json", "--state", state, "--domain", "localhost",
             "--postgres-listen", "127.0.0.1:0", "--https-listen", "127.0.0.1:0",
-            "--http-listen", "127.0.0.1:0",
         ])
         self.https_port = port_of(listening["https"])
         self.authority = Path(listening["ca_file"])
