@@ -156,9 +156,9 @@ struct RunningDoor: Sendable {
             }
         }
         return try await connection.executeThenClose { inbound, outbound in
-            for piece in pieces { try await outbound.write(ByteBuffer(string: piece)) }
             var answer = ""
             do {
+                for piece in pieces { try await outbound.write(ByteBuffer(string: piece)) }
                 for try await bytes in inbound {
                     answer += String(buffer: bytes)
                     if answer.contains(end) { break }
