@@ -16,13 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import measures
 import report
+import targets
 from cluster import Cluster, DataSize
-from measures import Context, Effort, Measure
+from measures import Context, Effort
 from peers import Direct, DirectTLS, Peer, PgBouncer, SSHReverse, StunnelPair
 from pgshare_peer import PgShare
 from procs import BenchError, ForeignLoad, Supervisor, run
+from targets import Measure
 from tunnels import IdleTunnels
 
 HERE = Path(__file__).resolve().parent
@@ -209,11 +210,11 @@ def main() -> int:
     """Runs it; 0 when the table could be printed and nothing failed."""
     chosen = options()
     if chosen.list:
-        for measure in measures.ALL:
+        for measure in targets.ALL:
             print(f"{measure.name:16} {measure.about}")
         return 0
     try:
-        wanted = measures.chosen(chosen.measure)
+        wanted = targets.chosen(chosen.measure)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

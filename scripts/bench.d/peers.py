@@ -204,7 +204,7 @@ PermitRootLogin prohibit-password
 
 
 class SSHReverse(Peer):
-    """`ssh -R` to an sshd, with Postgres's own TLS inside, as nothing else encrypts for the client."""
+    """`ssh -R` to an sshd, with Postgres's own TLS inside: nothing else encrypts for the client."""
 
     def launch(self) -> None:
         folder = self.cluster.folder

@@ -20,11 +20,16 @@ READY_SECONDS = 30
 
 @dataclass
 class PgShare(Peer):
-    """Client ─TLS─▶ relay ◀─TLS tunnel─ agent ─unix socket─▶ Postgres; SCRAM at the relay."""
+    """Client ─TLS─▶ relay ◀─TLS tunnel─ agent ─unix socket─▶ Postgres.
+
+    Clients log in at the relay with SCRAM.
+    """
 
     binary: Path = Path("pgshare")
     #: The relay's HTTPS port (agents) once started.
     https_port: int = 0
+    #: Where the relay keeps shares and tokens.
+    state: Path = Path()
     #: A token that may open tunnels.
     token: str = ""
     #: The certificate authority that the relay made for itself.
@@ -33,18 +38,14 @@ class PgShare(Peer):
     passes_login = False
 
     def launch(self) -> None:
-        state = self.cluster.folder / f"pgshare-state-{self.starts}"
+        self.state = self.cluster.folder / f"pgshare-state-{self.starts}"
         listening = self._begin("relay", [
-            "relay", "--json", "--state", state, "--domain", "localhost",
+            "relay", "--json", "--state", self.state, "--domain", "localhost",
             "--postgres-listen", "127.0.0.1:0", "--https-listen", "127.0.0.1:0",
         ])
         self.https_port = port_of(listening["https"])
         self.authority = Path(listening["ca_file"])
-        created = run(
-            [self.binary, "token", "create", "bench", "--state", state, "--json"],
-            seconds=READY_SECONDS, env=self.cluster.environment(),
-        )
-        self.token = json.loads(created)["token"]
+        self.token = self.create_token("bench")
         shared = self._begin("agent", [
             "share", f"host={self.cluster.sockets} port={self.cluster.port} user=postgres "
             "dbname=bench",
@@ -58,6 +59,14 @@ class PgShare(Peer):
             "PGPASSWORD": shared["password"],
             "PGDATABASE": shared["database"],
         }
+
+    def create_token(self, name: str) -> str:
+        """A token that may open tunnels at the running relay."""
+        created = run(
+            [self.binary, "token", "create", name, "--state", self.state, "--json"],
+            seconds=READY_SECONDS, env=self.cluster.environment(),
+        )
+        return json.loads(created)["token"]
 
     def _begin(self, role: str, arguments: list, **environment: str) -> dict:
         """Starts one side and returns its first line; a file takes the lines that follow."""

@@ -3,10 +3,10 @@
  *   probe latency CLIENTS SECONDS simple|prepared   closed loop, one blocking thread a connection
  *   probe connect CLIENTS SECONDS                   connect, `select 1`, close, over and over
  *   probe idle COUNT                                opens COUNT, says so, waits for end of input
- *   probe stall BYTES SQL                           reads BYTES of a COPY, stops; a line of input: the rest
- *   probe bulk SQL                                  repeats a COPY, reading as fast as it can, until SIGTERM
+ *   probe stall BYTES SQL                           reads BYTES of a COPY, stops; a line: the rest
+ *   probe bulk SQL                                  repeats a COPY, full speed, until SIGTERM
  *
- * Where to connect comes from libpq's environment (PGHOST, ...). Each prints one JSON object a line.
+ * Where to connect comes from libpq's environment (PGHOST, ...). Answers are JSON, one a line.
  *
  * Why not `pgbench -l`: pgbench 15 logs exactly 0 us for many transactions when the cores are
  * saturated (the reply is there at its first check), so its percentiles are too low. Here the clock
@@ -129,8 +129,8 @@ static void report(Worker *workers, int clients, double seconds) {
         at += workers[i].count;
     }
     qsort(all, count, sizeof(float), ascending);
-    printf("{\"operations\":%ld,\"errors\":%ld,\"seconds\":%.3f,\"per_second\":%.2f,", count, errors,
-        seconds, count / seconds);
+    printf("{\"operations\":%ld,\"errors\":%ld,\"seconds\":%.3f,", count, errors, seconds);
+    printf("\"per_second\":%.2f,", count / seconds);
     printf("\"p50_us\":%.1f,\"p99_us\":%.1f,\"maximum_us\":%.1f}\n", all[count / 2],
         all[(long)(count * 0.99)], all[count - 1]);
 }

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from measures import Line, Measure
+from targets import Line, Measure
 
 #: Above this part of the machine's time used by others, a measurement is called noisy.
 NOISY_SHARE = 0.10
@@ -94,7 +94,7 @@ def table(records: list[dict], measures: list[Measure], labels: dict[str, str]) 
     """The table: a line a target; `labels` names the peers, in the order of the columns."""
     columns = list(labels)
     rows = [
-        ["measure", "target", "pgshare: median (min–max)", "verdict", *(labels[c] for c in columns)],
+        ["measure", "target", "pgshare: median (min–max)", "verdict", *labels.values()],
         ["---"] * (4 + len(columns)),
     ]
     for measure in measures:
@@ -119,7 +119,7 @@ def remarks(records: list[dict], environment: dict) -> str:
         f"{environment['processor']}, {environment['cores']} cores, {environment['kernel']}; "
         f"{environment['postgres']}; {environment['date']}; commit {environment['commit']}.",
         f"{rounds} interleaved rounds; peers: the median, and in brackets the median of the ratios "
-        "to the target's base in the same round. `~`: the rounds stand on both sides of the target.",
+        "to the target's base in the same round. `~`: rounds stand on both sides of the target.",
         f"Others used {100 * statistics.fmean([r['foreign'] for r in done] or [0]):.0f} % of the "
         f"machine meanwhile; {len(noisy)} of {len(done)} measurements had more than "
         f"{100 * NOISY_SHARE:.0f} % taken from them"

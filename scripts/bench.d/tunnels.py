@@ -25,6 +25,9 @@ HELLO, HELLO_OK, PING, PONG, ERROR = 0x01, 0x02, 0x06, 0x07, 0x09
 #: Handshakes that run at once: the relay may bound the unauthenticated sockets of an address.
 AT_ONCE = 8
 
+#: Tunnels that one token opens: a relay admits 100 shares of an owner unless told otherwise.
+TUNNELS_A_TOKEN = 90
+
 #: How long one tunnel may take to stand, in seconds.
 OPEN_SECONDS = 20
 
@@ -62,10 +65,14 @@ class IdleTunnels:
         self._hello = frame(
             HELLO, json.dumps({"version": 1, "agent": "bench/1", "share": share}).encode()
         )
-        self._request = (
-            "GET /v1/tunnel HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
-            f"Upgrade: pgshare/1\r\nAuthorization: Bearer {peer.token}\r\n\r\n"
-        ).encode()
+        owners = -(-count // TUNNELS_A_TOKEN)
+        self._requests = [
+            (
+                "GET /v1/tunnel HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+                f"Upgrade: pgshare/1\r\nAuthorization: Bearer {token}\r\n\r\n"
+            ).encode()
+            for token in (peer.create_token(f"idle-{owner}") for owner in range(owners))
+        ]
 
     def __enter__(self) -> IdleTunnels:
         self._thread.start()
@@ -99,18 +106,22 @@ class IdleTunnels:
     async def _open_all(self) -> None:
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def one() -> None:
+        async def one(number: int) -> None:
             async with gate:
-                reader, writer = await asyncio.wait_for(self._open(), OPEN_SECONDS)
+                reader, writer = await asyncio.wait_for(
+                    self._open(self._requests[number // TUNNELS_A_TOKEN]), OPEN_SECONDS
+                )
             self._keepers.append(asyncio.create_task(self._keep(reader, writer)))
 
-        await asyncio.gather(*(one() for _ in range(self._count)))
+        await asyncio.gather(*(one(number) for number in range(self._count)))
 
-    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _open(
+        self, request: bytes
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", self._peer.https_port, ssl=self._trust, server_hostname="localhost"
         )
-        writer.write(self._request)
+        writer.write(request)
         answer = await reader.readuntil(b"\r\n\r\n")
         if not answer.startswith(b"HTTP/1.1 101"):
             raise BenchError(f"the relay answered {answer[:80]!r}")
