@@ -123,8 +123,10 @@ struct TunnelUpgradeTests {
 
     @Test(arguments: [
         "GET /v1/tunnel HTTP/1.1\r\nHost: x\r\nTOKEN\r\n\r\n",
-        "GET /v1/tunnel HTTP/1.1\r\nHost: x\r\nUpgrade: pgshare/2\r\nConnection: upgrade\r\nTOKEN\r\n\r\n",
-        "GET /v1/tunnel HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\nTOKEN\r\n\r\n",
+        "GET /v1/tunnel HTTP/1.1\r\nHost: x\r\n"
+            + "Upgrade: pgshare/2\r\nConnection: upgrade\r\nTOKEN\r\n\r\n",
+        "GET /v1/tunnel HTTP/1.1\r\nHost: x\r\n"
+            + "Upgrade: websocket\r\nConnection: upgrade\r\nTOKEN\r\n\r\n",
         "GET /v1/tunnel HTTP/1.1\r\nHost: x\r\nUpgrade: pgshare/1\r\nTOKEN\r\n\r\n",
     ])
     func `a good token without a good upgrade is told 426`(head: String) async throws {

@@ -13,7 +13,8 @@ import Synchronization
 /// What one TLS connection keeps in memory is NIOSSL's and BoringSSL's to decide, so the choices
 /// here are few. BoringSSL frees its read buffer and its handshake state when they are empty. The
 /// outbound buffer of NIOSSL stays as large as the largest flush was, whatever
-/// `maximumPreservedOutboundBufferCapacity` says (2.37.6 does not pass it on): who writes must bound
+/// `maximumPreservedOutboundBufferCapacity` says (2.37.6 does not pass it on): who writes must
+/// bound
 /// what one flush holds. Contexts are shared by all connections of a door, never made for one.
 ///
 /// Resumption stays as BoringSSL has it, with stateless tickets under keys that live and die

@@ -9,14 +9,16 @@
 ///   503 `not_ready`. No token.
 /// - `GET /metrics`: 200, Prometheus text format 0.0.4. No token. Names are at `RelayMetrics`.
 /// - `GET /v1/shares`: 200 `{"shares":[SHARE,…]}`, all shares of the token's owner.
-/// - `GET /v1/shares/{id or name}`: 200 SHARE, or 404 `not_found`: there is none, or it is another's.
+/// - `GET /v1/shares/{id or name}`: 200 SHARE, or 404 `not_found`: there is none, or it is
+///   another's.
 /// - `DELETE /v1/shares/{id or name}`: 200 SHARE as it is now; its live streams end with 57P01.
 ///   404 as above. Deleting twice is the same as deleting once.
 /// - `GET /v1/tunnel`: 101 with `Upgrade: pgshare/1`, or with `Upgrade: websocket` and the
 ///   subprotocol `pgshare.v1`; then the frames of the tunnel protocol. Browsers send their token as
 ///   a second subprotocol `pgshare.token.TOKEN`; only `pgshare.v1` is ever answered. 401
 ///   `unauthorized` for a bad token, 426 `upgrade_required` for a good one without a good upgrade.
-///   The upgrade must be the first request of its connection and has no body; bytes may follow it at
+///   The upgrade must be the first request of its connection and has no body; bytes may follow it
+///   at
 ///   once.
 ///
 /// SHARE is `{"id":…,"name":…,"state":…,"database":…,"user":…,"clients":…,"max_connections":…,
@@ -40,7 +42,8 @@
 /// that are not tunnels; 4,096 in total).
 ///
 /// On a relay that was started with `--open`, a tunnel needs no token. An agent there makes itself
-/// a token and keeps it: what was shared with it can be listed and revoked with it. A tunnel without
+/// a token and keeps it: what was shared with it can be listed and revoked with it. A tunnel
+/// without
 /// any token is nobody's after it is gone.
 enum HTTPAPI {
     /// Where agents and browsers begin a tunnel.

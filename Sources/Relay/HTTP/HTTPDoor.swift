@@ -50,7 +50,8 @@ package struct HTTPDoor: Service {
         self.tls = tls
         self.gate = gate
         self.tunnels = tunnels
-        self.routes = HTTPRoutes(gate: gate, shares: shares, metrics: metrics, isReady: isReady)
+        self.routes = HTTPRoutes(
+            gate: gate, shares: shares, metrics: metrics, isReady: isReady, logger: logger)
         self.metrics = metrics
         self.logger = logger
         self.onListening = onListening
@@ -64,9 +65,10 @@ package struct HTTPDoor: Service {
         let unadmitted = UnadmittedConnections(
             maximum: limits.maximumUnadmitted,
             maximumPerOrigin: limits.maximumUnadmittedPerAddress)
-        // Hummingbird says at info what the relay says itself; its warnings are welcome.
+        // Hummingbird says at info what the relay says itself, and complains of connections that
+        // closed, which is none of ours. Failed requests are logged by AnswerMiddleware.
         var quiet = self.logger
-        quiet.logLevel = max(self.logger.logLevel, .warning)
+        quiet.logLevel = .critical
         let application = Application(
             router: self.routes.router(),
             server: HTTPServerBuilder { responder in

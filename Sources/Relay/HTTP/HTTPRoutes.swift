@@ -11,11 +11,12 @@ struct HTTPRoutes: Sendable {
     let shares: any SharesControl
     let metrics: RelayMetrics
     let isReady: @Sendable () async -> Bool
+    let logger: Logger
 
     /// Every address, behind the middleware that counts answers and words errors.
     func router() -> Router<BasicRequestContext> {
         let router = Router(context: BasicRequestContext.self)
-        router.add(middleware: AnswerMiddleware(metrics: self.metrics))
+        router.add(middleware: AnswerMiddleware(metrics: self.metrics, logger: self.logger))
         router.get("healthz") { _, _ in
             Self.json(#"{"status":"ok"}"#)
         }
@@ -87,6 +88,7 @@ struct HTTPRoutes: Sendable {
 /// Text that we did not write (of a store, of a library) stays here.
 struct AnswerMiddleware: RouterMiddleware {
     let metrics: RelayMetrics
+    let logger: Logger
 
     func handle(
         _ request: Request, context: BasicRequestContext,
@@ -100,7 +102,7 @@ struct AnswerMiddleware: RouterMiddleware {
         } catch let error as HTTPError {
             response = Self.error(for: error.status).response
         } catch {
-            context.logger.log(
+            self.logger.log(
                 .error, "an API request failed",
                 [.error: "\(error)", .method: request.method.rawValue])
             response = APIError(.internalFailure).response

@@ -47,7 +47,8 @@ package final class TokenGate: Sendable {
         return OwnerID(anonymous: token.hash)
     }
 
-    /// Who stands behind a tunnel. On an open relay a tunnel without a token is an owner of its own,
+    /// Who stands behind a tunnel. On an open relay a tunnel without a token is an owner of its
+    /// own,
     /// whom nobody, not even itself, can be again.
     ///
     /// - Throws: ``APIError`` `unauthorized`, or what the store threw.

@@ -7,7 +7,8 @@ package import TunnelTransport
 package protocol TunnelDoor: Sendable {
     /// Takes a connection whose upgrade was granted, on its event loop.
     ///
-    /// Only TLS is left in the pipeline; for `.webSocket` the bytes are still WebSocket frames. What
+    /// Only TLS is left in the pipeline; for `.webSocket` the bytes are still WebSocket frames.
+    /// What
     /// the peer sent behind its request is held back and goes through the handlers that are in the
     /// pipeline when the returned future succeeds. If it fails, the connection is closed.
     ///

@@ -3,7 +3,8 @@ enum LogText {
     /// Characters of one value; what is longer is cut, so that a stranger cannot fill the disk.
     static let maximumCharacters = 1_024
 
-    /// Escapes controls, and with `quoting` wraps the text in quotes where it would not read as one word.
+    /// Escapes controls, and with `quoting` wraps the text in quotes where it would not read as
+    /// one word.
     static func escaped(_ text: String, quoting: Bool) -> String {
         var result = ""
         var mustQuote = text.isEmpty

@@ -68,7 +68,8 @@ struct PrometheusPage {
         "{\(Label.labelName)=\"\(label.rawValue)\"}"
     }
 
-    /// The second number of `/proc/self/statm` counts resident pages; nil where there is no such file.
+    /// The second number of `/proc/self/statm` counts resident pages; nil where there is no such
+    /// file.
     private static func residentBytes() -> Int? {
         guard let file = fopen("/proc/self/statm", "r") else { return nil }
         defer { fclose(file) }

@@ -1,4 +1,5 @@
-/// Every setting there is: a flag, a `PGSHARE_…` variable and a key of the config file share its name.
+/// Every setting there is: a flag, a `PGSHARE_…` variable and a key of the config file share its
+/// name.
 ///
 /// One list for all commands, so that one file can serve a machine that runs several of them, and
 /// a key that is not here is a spelling mistake.
