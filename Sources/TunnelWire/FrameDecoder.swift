@@ -10,7 +10,8 @@ package import NIOCore
 ///       └────────────────────▶ skip(left) ───────────────────▶ header
 ///
 /// Pure. What it has *taken* is exact at any byte, so that a link can be resumed in the middle
-/// of a DATA payload; half a header or half a control payload is not taken: the peer sends it again.
+/// of a DATA payload. Half a header, half a control payload, and the header of a DATA frame of which
+/// no payload came are not taken: the peer sends them again.
 package struct FrameDecoder: Sendable {
     /// One step.
     package enum Event: Hashable, Sendable {
@@ -76,8 +77,9 @@ package struct FrameDecoder: Sendable {
     package mutating func disconnected() {
         self.partial = ByteBuffer()
         switch self.phase {
-        case .header, .data: break
-        case .control, .skip: self.phase = .header
+        case .header, .data(_, left: _, isFirst: false): break
+        // Only the header of that DATA came. It counts with the first part, so it comes again.
+        case .control, .skip, .data(_, left: _, isFirst: true): self.phase = .header
         }
     }
 

@@ -49,8 +49,13 @@ package struct LinkMachine: Sendable {
     private var decoder = FrameDecoder()
     private var streams = StreamTable()
     private var replay: ReplayBuffer
-    /// Link frames to write: not counted, always ahead of everything else.
+    /// Link frames to write: not counted, always ahead of everything else. Only what this side
+    /// decides to say, so that a peer that never reads cannot make it grow; ACK and PONG are
+    /// written from the two below.
     private var linkFrames = ByteBuffer()
+    private var isAcknowledgeDue = false
+    /// The last question of the peer that was not answered yet. Older ones need no answer.
+    private var pongDue: UInt64?
     /// Stream control frames to write: ahead of data.
     private var controlFrames = ByteBuffer()
     private var windowsDue: [StreamHandle] = []
@@ -62,7 +67,8 @@ package struct LinkMachine: Sendable {
     /// A FIN whose last bytes were just told; the next ``receive(_:now:)`` tells it.
     private var finPending: StreamHandle?
     private var lastStreamID: UInt32 = 0
-    private var windowBytesInUse = 0
+    /// What the windows of all streams add up to, in bytes.
+    package private(set) var windowBytesInUse = 0
     /// Counted bytes taken from the peer, and how many of them it knows of.
     package private(set) var received: UInt64 = 0
     private var receivedAcknowledged: UInt64 = 0
@@ -111,12 +117,15 @@ package struct LinkMachine: Sendable {
     ) -> StreamHandle? {
         precondition(self.role == .relay, "only the relay opens streams")
         guard self.phase != .ended, !self.isDraining, self.lastStreamID < .max,
-            self.streams.count < self.limits.maximumStreams
+            self.streams.count < self.limits.maximumStreams, self.hasControlRoom
         else { return nil }
         self.lastStreamID += 1
         let window = self.takeWindow()
         let json = payload(window)
-        guard json.readableBytes <= FrameHeader.maximumPayloadBytes else { return nil }
+        guard json.readableBytes <= FrameHeader.maximumPayloadBytes else {
+            self.windowBytesInUse -= window
+            return nil
+        }
         let handle = self.streams.insert(
             StreamState(
                 id: self.lastStreamID,
@@ -137,11 +146,14 @@ package struct LinkMachine: Sendable {
         self.streams.contains(handle) ? self.streams[handle].receiveWindow.capacity : 0
     }
 
-    /// Queues bytes on a stream. A stale handle drops them: that stream was just reset.
+    /// Queues bytes on a stream. A stale handle drops them: that stream was just reset. So does
+    /// a stream that this side has finished.
     ///
     /// - Returns: whether its source may go on; if not, wait for ``popResumable()``.
     package mutating func send(_ handle: StreamHandle, _ bytes: ByteBuffer) -> Bool {
-        guard self.streams.contains(handle), bytes.readableBytes > 0 else { return true }
+        guard self.streams.contains(handle), !self.streams[handle].finQueued,
+            bytes.readableBytes > 0
+        else { return true }
         let mayGoOn: Bool = {
             self.streams[handle].enqueue(bytes)
             guard self.streams[handle].queuedBytes >= self.limits.queueHighWaterBytes else {
@@ -207,11 +219,14 @@ package struct LinkMachine: Sendable {
 
     /// Takes bytes of the peer until something is worth telling.
     ///
+    /// Without a connection nothing is taken: these bytes come again after the next resume.
+    ///
     /// - Returns: nil when `bytes` is empty and nothing is left to tell: call until then.
     /// - Throws: ``LinkViolation``; end the link for good.
     package mutating func receive(
         _ bytes: inout ByteBuffer, now: NIODeadline
     ) throws(LinkViolation) -> Event? {
+        guard self.phase == .connected else { return nil }
         if let event = self.takePendingFin() { return event }
         self.keepalive.heard()
         while let event = try self.decoder.next(&bytes) {
@@ -244,6 +259,9 @@ package struct LinkMachine: Sendable {
         }
         guard !self.streams[handle].finReceived else {
             return self.breakStream(handle, .protocolError, "bytes after the end of the stream")
+        }
+        guard self.role == .agent || self.streams[handle].isAccepted else {
+            return self.breakStream(handle, .protocolError, "bytes before OPEN_OK")
         }
         guard self.streams[handle].receiveWindow.receive(part.readableBytes) else {
             return self.breakStream(handle, .flowControl, "more bytes than credit")
@@ -281,7 +299,7 @@ package struct LinkMachine: Sendable {
             try self.replay.acknowledge(payload.readInteger() ?? 0)
             return nil
         case .ping:
-            self.linkFrames.writeFrame(.pong, number: payload.readInteger() ?? 0)
+            self.pongDue = payload.readInteger()
             return nil
         case .pong:
             self.keepalive.answered(payload.readInteger() ?? 0, now: now)
@@ -320,7 +338,7 @@ package struct LinkMachine: Sendable {
     ) throws(LinkViolation) -> Event? {
         guard self.role == .agent else { throw .unexpected(.open) }
         guard id > self.lastStreamID else { throw .streamIDReused(id) }
-        guard self.streams.count < self.limits.maximumStreams else {
+        guard self.streams.count < self.limits.maximumStreams, self.hasControlRoom else {
             throw .tooManyStreams(limit: self.limits.maximumStreams)
         }
         self.lastStreamID = id
@@ -332,9 +350,12 @@ package struct LinkMachine: Sendable {
     }
 
     /// The peer's grant in OPEN or OPEN_OK, in bytes from the start of the stream.
-    package mutating func granted(_ handle: StreamHandle, windowBytes: UInt64) {
-        guard self.streams.contains(handle) else { return }
-        _ = self.receiveWindow(handle, windowBytes)
+    ///
+    /// - Returns: the end of the stream if the grant is a lie; perform it like one that came.
+    @discardableResult
+    package mutating func granted(_ handle: StreamHandle, windowBytes: UInt64) -> Event? {
+        guard self.streams.contains(handle) else { return nil }
+        return self.receiveWindow(handle, windowBytes)
     }
 
     private mutating func receiveWindow(_ handle: StreamHandle, _ limit: UInt64) -> Event? {
@@ -371,9 +392,8 @@ package struct LinkMachine: Sendable {
     /// The shell asks again as long as its socket takes more.
     package mutating func nextChunk() -> Chunk? {
         guard self.phase == .connected else { return nil }
-        if self.linkFrames.readableBytes > 0, !self.replay.isInsideFrame {
-            defer { self.linkFrames = ByteBuffer() }
-            return Chunk(head: self.linkFrames)
+        if self.hasLinkFrames, !self.replay.isInsideFrame {
+            return Chunk(head: self.takeLinkFrames())
         }
         if let again = self.replay.nextReplay() { return again }
         guard !self.replay.isFull else { return nil }
@@ -383,10 +403,33 @@ package struct LinkMachine: Sendable {
         return chunk
     }
 
+    private var hasLinkFrames: Bool {
+        self.linkFrames.readableBytes > 0 || self.isAcknowledgeDue || self.pongDue != nil
+    }
+
+    private mutating func takeLinkFrames() -> ByteBuffer {
+        var frames = ByteBuffer()
+        swap(&frames, &self.linkFrames)
+        if let number = self.pongDue { frames.writeFrame(.pong, number: number) }
+        self.pongDue = nil
+        if self.isAcknowledgeDue {
+            frames.writeFrame(.ack, number: self.received)
+            self.receivedAcknowledged = self.received
+        }
+        self.isAcknowledgeDue = false
+        return frames
+    }
+
+    /// Whether stream control frames may still be added: streams that come and go while the peer
+    /// acknowledges nothing must not fill the memory.
+    private var hasControlRoom: Bool {
+        self.controlFrames.readableBytes < self.limits.replayBytes
+    }
+
     /// Whether ``nextChunk()`` would give something that did not wait before.
     package var hasSomethingToWrite: Bool {
         guard self.phase == .connected else { return false }
-        if self.linkFrames.readableBytes > 0 || self.replay.isReplaying { return true }
+        if self.hasLinkFrames || self.replay.isReplaying { return true }
         guard !self.replay.isFull else { return false }
         return self.controlFrames.readableBytes > 0 || !self.windowsDue.isEmpty
             || !self.active.isEmpty
@@ -517,8 +560,7 @@ package struct LinkMachine: Sendable {
     /// Acknowledges everything that came so far.
     package mutating func acknowledge() {
         guard self.phase == .connected, self.owesAcknowledgement else { return }
-        self.receivedAcknowledged = self.received
-        self.linkFrames.writeFrame(.ack, number: self.received)
+        self.isAcknowledgeDue = true
     }
 
     /// Looks at the clock. Call every ``LinkLimits/tickEvery`` while connected.
@@ -534,7 +576,13 @@ package struct LinkMachine: Sendable {
         guard self.phase == .connected else { return }
         self.phase = .disconnected
         self.decoder.disconnected()
+        self.forgetLinkFrames()
+    }
+
+    private mutating func forgetLinkFrames() {
         self.linkFrames = ByteBuffer()
+        self.isAcknowledgeDue = false
+        self.pongDue = nil
     }
 
     /// A new connection stands, and the peer has taken `peerReceived` counted bytes.
@@ -563,7 +611,8 @@ package struct LinkMachine: Sendable {
         let handles = self.streams.handles
         self.streams = StreamTable()
         self.replay = ReplayBuffer(capacity: self.limits.replayBytes)
-        self.linkFrames = ByteBuffer()
+        self.windowBytesInUse = 0
+        self.forgetLinkFrames()
         self.controlFrames = ByteBuffer()
         self.forgetRounds()
         self.finPending = nil

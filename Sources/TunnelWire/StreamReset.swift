@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 
 /// Why a stream ended at once: what a RESET frame carries.
 ///
@@ -46,22 +46,29 @@ package struct StreamReset: Hashable, Sendable {
         .tunnelLost, sqlState: "08006", text: "the connection to the database was lost")
 
     /// Reads the payload of a RESET frame. Codes of a newer peer read as `protocolError`.
-    init?(payload: ByteBuffer) {
+    package init?(payload: ByteBuffer) {
         var bytes = payload
         guard let rawCode: UInt8 = bytes.readInteger(),
-            let state = bytes.readString(length: 5),
-            state.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) })
+            let state = bytes.readString(length: 5), Self.isSQLState(state)
         else { return nil }
         self.code = Code(rawValue: rawCode) ?? .protocolError
         self.sqlState = state
         self.text = String(buffer: bytes)
     }
 
+    private static func isSQLState(_ text: String) -> Bool {
+        text.utf8.count == 5
+            && text.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x41...0x5A).contains($0) }
+    }
+
     /// The payload of a RESET frame.
-    var payload: ByteBuffer {
+    ///
+    /// What a database calls its SQLSTATE and is none goes out as `XX000`: the peer would end the
+    /// link over it.
+    package var payload: ByteBuffer {
         var bytes = ByteBuffer()
         bytes.writeInteger(self.code.rawValue)
-        bytes.writeString(self.sqlState.utf8.count == 5 ? self.sqlState : "XX000")
+        bytes.writeString(Self.isSQLState(self.sqlState) ? self.sqlState : "XX000")
         var text = self.text
         while text.utf8.count > Self.maximumTextBytes { text.removeLast() }
         bytes.writeString(text)

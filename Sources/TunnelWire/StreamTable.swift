@@ -49,7 +49,11 @@ struct StreamState: Sendable {
     var credit: Int { Int(clamping: self.sendLimit - self.sent) }
     /// Whether it could send something now.
     var isReady: Bool {
-        if self.queuedBytes > 0 { self.sent < self.sendLimit } else { self.finQueued && !self.finSent }
+        if self.queuedBytes > 0 {
+            self.sent < self.sendLimit
+        } else {
+            self.finQueued && !self.finSent
+        }
     }
     var isClosed: Bool { self.finSent && self.finReceived }
 
@@ -123,7 +127,9 @@ struct StreamTable: Sendable {
     }
 
     func contains(_ handle: StreamHandle) -> Bool {
-        handle.slot < self.slots.count && self.slots[handle.slot].id == handle.id
+        // A vacant slot has id 0, as has ``StreamHandle/crossing``.
+        handle.id != 0 && handle.slot < self.slots.count
+            && self.slots[handle.slot].id == handle.id
     }
 
     /// The state in place. The handle must be of a stream that is there.
