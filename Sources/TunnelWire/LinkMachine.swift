@@ -103,6 +103,10 @@ package struct LinkMachine: Sendable {
         let stream = self.streams[handle]
         return (stream.receiveWindow.received, stream.sent + UInt64(stream.queuedBytes))
     }
+    /// Bytes that wait on this stream for their turn or for credit.
+    package func queuedBytes(of handle: StreamHandle) -> Int {
+        self.streams.contains(handle) ? self.streams[handle].queuedBytes : 0
+    }
     /// The live stream with this id.
     package func find(_ id: UInt32) -> StreamHandle? { self.streams.find(id) }
 
@@ -110,7 +114,9 @@ package struct LinkMachine: Sendable {
 
     /// Opens a stream. Relay only.
     ///
-    /// - Parameter payload: makes the JSON of OPEN from the credit that this side grants, in bytes.
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - payload: Makes the JSON of OPEN from the credit that this side grants, in bytes.
     /// - Returns: nil when the link takes no new stream: ended, draining, or full.
     package mutating func open(
         now: NIODeadline, payload: (_ windowBytes: Int) -> ByteBuffer

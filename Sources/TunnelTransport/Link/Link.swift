@@ -15,7 +15,8 @@ package final class Link: StreamSink {
     package private(set) var sentBytes: UInt64 = 0
     package private(set) var receivedBytes: UInt64 = 0
 
-    private var ports: ContiguousArray<(any StreamPort)?> = []
+    /// By slot. A slot may have a new stream before the old one's end is told, hence the id.
+    private var ports: ContiguousArray<(id: UInt32, port: any StreamPort)?> = []
     private var dirtyPorts: ContiguousArray<any StreamPort> = []
     private var connection: (any LinkConnection)?
     private var isFlushScheduled = false
@@ -95,6 +96,7 @@ package final class Link: StreamSink {
         self.ticker = nil
         self.machine.disconnected()
         connection?.detach()
+        self.readingIsOver()
         self.delegate?.linkDisconnected(self, reason: reason)
     }
 
@@ -124,7 +126,9 @@ package final class Link: StreamSink {
         let handles = self.machine.expire()
         if let told { connection?.write(Chunk(head: told.frame)) }
         connection?.closeAfterFlush()
-        for handle in handles { self.release(handle)?.deliverReset(reset) }
+        let ports = handles.compactMap { self.port($0) }
+        self.ports = []
+        for port in ports { port.deliverReset(reset) }
         self.delegate?.linkEnded(self, error: error)
         self.delegate = nil
     }
@@ -151,7 +155,7 @@ package final class Link: StreamSink {
     /// Takes a stream that the peer opened, without answering yet.
     package func bind(_ handle: StreamHandle, to port: any StreamPort) {
         while self.ports.count <= handle.slot { self.ports.append(nil) }
-        self.ports[handle.slot] = port
+        self.ports[handle.slot] = (handle.id, port)
     }
 
     /// Answers OPEN. Agent only.
@@ -187,13 +191,15 @@ package final class Link: StreamSink {
     }
 
     private func port(_ handle: StreamHandle) -> (any StreamPort)? {
-        handle.slot < self.ports.count ? self.ports[handle.slot] : nil
+        guard handle.slot < self.ports.count, let entry = self.ports[handle.slot],
+            entry.id == handle.id
+        else { return nil }
+        return entry.port
     }
 
     @discardableResult
     private func release(_ handle: StreamHandle) -> (any StreamPort)? {
-        guard handle.slot < self.ports.count else { return nil }
-        let port = self.ports[handle.slot]
+        guard let port = self.port(handle) else { return nil }
         self.ports[handle.slot] = nil
         if self.machine.streamCount == 0 { self.ports = [] }
         return port
@@ -234,10 +240,7 @@ package final class Link: StreamSink {
         case .reset(let handle, let reset):
             self.release(handle)?.deliverReset(reset)
         case .accepted(let handle, let payload):
-            if let ok = try? OpenOK(payload: payload), ok.window >= 0 {
-                self.machine.granted(handle, windowBytes: UInt64(ok.window))
-            }
-            self.port(handle)?.accepted(payload)
+            self.performAccepted(handle, payload)
         case .opened(let handle, let payload):
             self.performOpen(handle, payload)
         case .goAway:
@@ -248,26 +251,44 @@ package final class Link: StreamSink {
         }
     }
 
+    private func performAccepted(_ handle: StreamHandle, _ payload: ByteBuffer) {
+        guard let ok = try? OpenOK(payload: payload), ok.window >= 0 else {
+            let reset = StreamReset(
+                .protocolError, sqlState: "08P01", text: "the answer could not be read")
+            self.machine.reset(handle, reset)
+            return self.perform(.reset(handle, reset))
+        }
+        if let end = self.machine.granted(handle, windowBytes: UInt64(ok.window)) {
+            return self.perform(end)
+        }
+        self.port(handle)?.accepted(payload)
+    }
+
     private func performOpen(_ handle: StreamHandle, _ payload: ByteBuffer) {
         guard let open = try? Open(payload: payload), open.window >= 0 else {
             let reset = StreamReset(
                 .protocolError, sqlState: "08P01", text: "the request could not be read")
             return self.machine.reset(handle, reset)
         }
+        // A grant that is a lie has ended the stream: nobody has heard of it yet.
+        guard self.machine.granted(handle, windowBytes: UInt64(open.window)) == nil else { return }
         self.bind(handle, to: UnboundPort.shared)
-        self.machine.granted(handle, windowBytes: UInt64(open.window))
         self.delegate?.link(self, opened: handle, open)
     }
 
     /// The connection has given all it had for now.
     package func readComplete(on connection: any LinkConnection) {
         guard self.connection === connection else { return }
-        self.isReading = false
-        for port in self.dirtyPorts { port.flush() }
-        self.dirtyPorts.removeAll(keepingCapacity: true)
+        self.readingIsOver()
         self.tellPorts()
         if self.machine.hasSomethingToWrite { self.scheduleFlush() }
         self.scheduleAcknowledge()
+    }
+
+    private func readingIsOver() {
+        self.isReading = false
+        for port in self.dirtyPorts { port.flush() }
+        self.dirtyPorts.removeAll(keepingCapacity: true)
     }
 
     /// The connection takes more, or does not.
@@ -282,7 +303,8 @@ package final class Link: StreamSink {
     private func scheduleFlush() {
         guard !self.isFlushScheduled else { return }
         self.isFlushScheduled = true
-        self.eventLoop.assumeIsolated().execute { self.flush() }
+        let loop = self.eventLoop.assumeIsolated()
+        loop.execute { loop.execute { self.flush() } }
     }
 
     private func flush() {

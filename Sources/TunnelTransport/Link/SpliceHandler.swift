@@ -202,7 +202,8 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
             self.rememberTail(of: passed)
             self.write(passed, consuming: count)
         case .ended, nil:
-            self.deliveryStage = nil
+            // What still comes must not follow what the stage said last.
+            self.deliveryStage = { _ in .ended }
         }
     }
 

@@ -10,6 +10,7 @@ package enum StreamCrossing {
     ///
     /// - Parameters:
     ///   - link: The link; only its event loop touches it.
+    ///   - linkLoop: That event loop.
     ///   - loop: The far socket's event loop, where this is called.
     package static func make(
         link: NIOLoopBound<Link>, linkLoop: any EventLoop, from loop: any EventLoop
