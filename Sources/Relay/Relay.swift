@@ -8,12 +8,6 @@ import ShareStore
 
 /// The public server: the front door, the tunnel door, and what they share.
 public final class Relay: Service {
-    /// How often shares are looked at for expiry, the store for another process's changes, and
-    /// the certificate for a new one.
-    private static let maintenanceEvery = Duration.seconds(1)
-    /// How often what is long over is forgotten, in rounds of maintenance: an hour.
-    private static let forgetEveryRounds = 3_600
-
     private let configuration: RelayConfiguration
     private let logger: Logger
     private let onListening: @Sendable (RelayAddresses) -> Void
@@ -52,14 +46,20 @@ public final class Relay: Service {
 
 /// Everything a running relay is made of, put together once.
 private struct RelayHouse: Sendable {
+    /// How often shares are looked at for expiry, the store for another process's changes, and
+    /// the certificate for a new one.
+    private static let maintenanceEvery = Duration.seconds(1)
+    /// How often what is long over is forgotten, in rounds of maintenance: an hour.
+    private static let forgetEveryRounds = 3_600
+
     let configuration: RelayConfiguration
     let group: MultiThreadedEventLoopGroup
     let logger: Logger
     let store: SQLiteShareStore
     let tls: TLSContextBox
     let caFile: String?
-    let metrics = RelayMetrics()
-    let directory = ShareDirectory()
+    let metrics: RelayMetrics
+    let directory: ShareDirectory
     let cancels = CancelDirectory()
     let registry = TunnelRegistry()
     let admission = AdmissionGate()
@@ -72,6 +72,8 @@ private struct RelayHouse: Sendable {
         self.configuration = configuration
         self.group = group
         self.logger = logger
+        self.metrics = RelayMetrics()
+        self.directory = ShareDirectory(online: self.metrics.sharesOnline)
         self.store = try SQLiteShareStore(folder: configuration.stateFolder)
         let files = try Self.certificate(configuration, logger)
         self.caFile = files.ca
@@ -113,30 +115,39 @@ private struct RelayHouse: Sendable {
         let door = self.tunnelDoor(postgresPort: postgresPort)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
-                try await self.httpsDoor(door) { address in
+                try await self.listenForAgents(door) { address in
                     await self.readiness.open()
                     onListening(
                         self.addresses(postgresPort: postgresPort, httpsPort: address?.port))
-                }.run()
+                }
             }
             group.addTask { try await self.maintain() }
-            await withGracefulShutdownHandler {
-                await withTaskCancellationHandler {
-                    await self.readiness.waitForShutdown()
-                } onCancel: {
-                    Task { await self.readiness.shutDown() }
-                }
-            } onGracefulShutdown: {
-                Task { await self.readiness.shutDown() }
-            }
+            group.addTask { await self.waitForShutdown() }
+            // Told to stop, or one of them failed: either way all of it ends.
+            let first = await group.nextResult()
             await self.shutDown(server)
             group.cancelAll()
-            while let result = await group.nextResult() {
-                if case .failure(let error) = result, !(error is CancellationError) {
-                    throw error
-                }
-            }
+            try Self.check(first)
+            while let result = await group.nextResult() { try Self.check(result) }
         }
+    }
+
+    private func waitForShutdown() async {
+        await withGracefulShutdownHandler {
+            await withTaskCancellationHandler {
+                await self.readiness.waitForShutdown()
+            } onCancel: {
+                Task { await self.readiness.shutDown() }
+            }
+        } onGracefulShutdown: {
+            Task { await self.readiness.shutDown() }
+        }
+    }
+
+    /// Throws what a task failed with; to have been cancelled is no failure.
+    private static func check(_ result: Result<Void, any Error>?) throws {
+        guard case .failure(let error) = result, !(error is CancellationError) else { return }
+        throw error
     }
 
     private func listenForClients() async throws -> any Channel {
@@ -146,6 +157,18 @@ private struct RelayHouse: Sendable {
             let address =
                 "\(self.configuration.postgresHost):\(self.configuration.postgresPort)"
             throw RelayError("cannot listen for clients on \(address): \(error)")
+        }
+    }
+
+    private func listenForAgents(
+        _ tunnels: RelayTunnelDoor,
+        onListening: @escaping @Sendable (SocketAddress?) async -> Void
+    ) async throws {
+        do {
+            try await self.httpsDoor(tunnels, onListening: onListening).run()
+        } catch let error where !(error is CancellationError) {
+            let address = "\(self.configuration.httpsHost):\(self.configuration.httpsPort)"
+            throw RelayError("cannot listen for agents on \(address): \(error)")
         }
     }
 
@@ -199,12 +222,12 @@ private struct RelayHouse: Sendable {
         var counter = try await self.store.changeCounter()
         var rounds = 0
         while !Task.isCancelled {
-            try await Task.sleep(for: .seconds(1))
+            try await Task.sleep(for: Self.maintenanceEvery)
             self.tell(self.directory.expire(now: Date()))
             _ = self.tls.reloadIfChanged()
             counter = await self.reloadIfChanged(since: counter)
             rounds += 1
-            if rounds % 3_600 == 0 { await self.forgetStale() }
+            if rounds % Self.forgetEveryRounds == 0 { await self.forgetStale() }
         }
     }
 
@@ -213,7 +236,9 @@ private struct RelayHouse: Sendable {
         do {
             let now = try await self.store.changeCounter()
             guard now != counter else { return counter }
-            self.tell(self.directory.load(try await self.store.allShares(), now: Date()))
+            let claims = self.directory.claims
+            let shares = try await self.store.allShares()
+            self.tell(self.directory.load(shares, readAt: claims, now: Date()))
             return now
         } catch {
             self.logger.log(.error, "the store cannot be read", [.error: "\(error)"])

@@ -130,8 +130,10 @@ struct DemoPostgres: Sendable {
             atPath: owned, withIntermediateDirectories: false)
         try tools.giveToServer(owned)
         try await tools.run(
-            "initdb", ["-D", "\(owned)/data", "-U", "demo", "--auth=trust", "--no-sync", "-E", "UTF8"]
-        )
+            "initdb",
+            [
+                "-D", "\(owned)/data", "-U", "demo", "--auth=trust", "--no-sync", "-E", "UTF8",
+            ])
         let process = try tools.start(
             "postgres",
             [
@@ -180,7 +182,8 @@ struct DemoPostgres: Sendable {
             let versions = (try? manager.contentsOfDirectory(atPath: debian)) ?? []
             let newest = versions.compactMap(Int.init).max().map { "\(debian)/\($0)/bin" }
             let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
-            let candidates = [newest].compactMap { $0 } + path.split(separator: ":").map(String.init)
+            let inPath = path.split(separator: ":").map(String.init)
+            let candidates = [newest].compactMap { $0 } + inPath
             let found = candidates.first { manager.isExecutableFile(atPath: "\($0)/initdb") }
             guard let found else {
                 throw CommandFailure("no initdb found; install PostgreSQL (apt install postgresql)")

@@ -31,6 +31,8 @@ struct ShareCommand: AsyncParsableCommand {
     var token: String?
     @Option(help: "The authority that the relay's certificate is checked with, PEM.")
     var caFile: String?
+    @Option(help: "auto, raw or websocket; default: auto, raw where the network lets it through.")
+    var transport: String?
     @Option(help: "A name for the share, part of its address.")
     var name: String?
     @Option(help: "How long the share lasts: 90s, 30m, 8h, 7d; default: 8h.")
@@ -86,6 +88,16 @@ struct ShareCommand: AsyncParsableCommand {
     }
 }
 
+/// How the agent's links travel.
+enum TransportChoice: String, CaseIterable, Sendable {
+    /// Raw, and WebSocket where that does not get through.
+    case auto
+    /// Raw or not at all.
+    case raw
+    /// WebSocket from the start.
+    case websocket
+}
+
 /// Everything `pgshare share` was asked, checked.
 struct SharePlan: Sendable {
     /// Random characters of a password: 62^24 is 143 bits.
@@ -98,6 +110,8 @@ struct SharePlan: Sendable {
     let token: String
     let trust: RelayTrust
     let caFile: String?
+    let transport: TransportChoice
+    let proxy: ProxySettings
     let name: String?
     let expires: Duration?
     let maxConnections: Int
@@ -122,6 +136,10 @@ struct SharePlan: Sendable {
             try await settings.string(.caFile, flag: command.caFile)
             ?? DefaultPlaces.caFile(forRelay: relay, state: DefaultPlaces.stateFolder())
         self.trust = self.caFile.map { .certificateFile($0) } ?? .system
+        self.transport =
+            try await settings.choice(
+                .transport, flag: command.transport, of: TransportChoice.self) ?? .auto
+        self.proxy = try Self.proxy(ProcessInfo.processInfo.environment)
         self.name = try await settings.string(.name, flag: command.name)
         self.expires = try await settings.duration(.expires, flag: command.expires)
         self.maxConnections =
@@ -133,6 +151,19 @@ struct SharePlan: Sendable {
             ?? .scram
         self.allDatabases = try await settings.bool(.allDatabases, flag: command.allDatabases)
         self.password = try Self.password(try await settings.string(.password))
+        guard !(self.readOnly && self.allDatabases) else {
+            throw ValidationError(
+                "--read-only guards one database; it cannot be combined with --all-databases")
+        }
+    }
+
+    /// What the environment says of proxies, as curl reads it.
+    private static func proxy(_ environment: [String: String]) throws -> ProxySettings {
+        do {
+            return try ProxySettings(environment: environment)
+        } catch {
+            throw ValidationError(error.message)
+        }
     }
 
     /// A token, or one made up for a relay that is open: it only tells who comes back.
@@ -215,8 +246,10 @@ struct SharePlan: Sendable {
             readOnly: self.readOnly, allow: self.allow.map { "\($0)" })
         return AgentTunnel(
             dialer: try TunnelDialer(
-                relay: self.endpoint, token: self.token, trust: self.trust),
-            share: request, connector: try DatabaseConnector(target),
+                relay: self.endpoint, token: self.token, trust: self.trust, proxy: self.proxy,
+                fallsBack: self.transport == .auto),
+            transport: self.transport == .websocket ? .webSocket : .raw, share: request,
+            connector: try DatabaseConnector(target),
             policy: AgentPolicy(
                 database: probe.database, servesAllDatabases: self.allDatabases,
                 maximumClients: self.maxConnections, allow: self.allow),

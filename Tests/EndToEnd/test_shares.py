@@ -222,9 +222,28 @@ def read_only(relay, cluster, new_agent):
     cluster.sql(
         "DROP TABLE IF EXISTS guarded; CREATE TABLE guarded (n int); INSERT INTO guarded VALUES (1);"
         "CREATE OR REPLACE FUNCTION writes() RETURNS int LANGUAGE sql SECURITY DEFINER AS "
-        "'INSERT INTO guarded VALUES (2) RETURNING n'"
+        "'INSERT INTO guarded VALUES (2) RETURNING n';"
+        "REVOKE EXECUTE ON FUNCTION writes() FROM PUBLIC"
     )
     return cluster, new_agent(relay, cluster, "--read-only").endpoint
+
+
+def test_a_read_only_share_is_refused_where_everybody_may_write(read_only, relay, new_agent):
+    """A function that runs as its owner is a way to write that no role of ours can close."""
+    cluster, _ = read_only
+    cluster.sql("GRANT EXECUTE ON FUNCTION writes() TO PUBLIC")
+    try:
+        agent = new_agent(relay, cluster, "--read-only", wait=False)
+        assert agent.child.wait_end() == 1
+        assert "writes()" in agent.child.everything()
+    finally:
+        cluster.sql("REVOKE EXECUTE ON FUNCTION writes() FROM PUBLIC")
+
+
+def test_read_only_and_all_databases_exclude_each_other(relay, cluster):
+    done = relay.command("share", cluster.conninfo(), "--read-only", "--all-databases")
+    assert done.returncode == 2
+    assert "--read-only" in done.stderr and "--all-databases" in done.stderr
 
 
 def test_a_read_only_share_reads(read_only):
@@ -246,13 +265,16 @@ def test_a_share_has_a_name_and_is_reached_by_it(new_agent, relay, cluster):
     assert answers(replace(endpoint, user=f"{user}.{endpoint.share_id}"))
 
 
-def test_the_host_name_reaches_the_share_by_sni(new_agent, relay, cluster):
-    endpoint = new_agent(relay, cluster).endpoint
-    user = endpoint.user.removesuffix(f".{endpoint.share_id}")
-    with WireClient(
-        replace(endpoint, user=user), server_name=f"{endpoint.share_id}.localhost"
-    ) as client:
-        assert client.query("select 1") == [[b"1"]]
+def test_the_host_name_reaches_the_share_by_sni(new_agent, new_relay, cluster):
+    """OpenSSL takes no wildcard right below a top-level name, so not `*.localhost`."""
+    relay = new_relay("--domain", "pgshare.test")
+    agent = new_agent(relay, cluster, "--name", "my-db")
+    shared = agent.shared
+    assert shared["host"] == "my-db.pgshare.test"
+    assert shared["user"] == "postgres"
+    for host in (shared["host"], f"{shared['id']}.pgshare.test"):
+        with WireClient(replace(agent.endpoint, host=host)) as client:
+            assert client.query("select 1") == [[b"1"]]
 
 
 @pytest.mark.parametrize("role", ROLES)

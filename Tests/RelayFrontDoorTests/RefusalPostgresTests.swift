@@ -23,7 +23,8 @@ struct RefusalPostgresTests {
         #expect(error.severity == .fatal)
         #expect(error.sqlState.rawValue == Self.states[reason])
         #expect(error.message == reason.message)
-        #expect(error.detail == nil && error.hint == nil)
+        #expect(error.detail == nil)
+        #expect((error.hint != nil) == (reason == .shareNotNamed))
     }
 
     @Test func `a channel binding that does not match reads like a wrong password`() {

@@ -113,4 +113,45 @@ struct ShareDirectoryTests {
         #expect(directory.find(.name(old)) == nil)
         #expect(directory.find(.name(new))?.share.id == share.id)
     }
+
+    @Test func `a share claimed while the store was read is not taken for lost`() throws {
+        let directory = ShareDirectory()
+        let claims = directory.claims
+        let share = try self.share()
+        let tunnel = self.online(directory, share)
+
+        #expect(directory.load([], readAt: claims, now: self.now).isEmpty)
+        #expect(directory.find(.id(share.id))?.acceptor === tunnel)
+        #expect(directory.load([], readAt: directory.claims, now: self.now).count == 1)
+    }
+
+    @Test(arguments: [false, true])
+    func `a share that is over does not hide the live one of its name`(overFirst: Bool) throws {
+        let over = try self.share { $0.revokedAt = self.now }
+        let live = try self.share { $0.name = over.name }
+        let directory = ShareDirectory()
+        let name = try #require(live.name)
+
+        _ = directory.load(overFirst ? [over, live] : [live, over], now: self.now)
+        #expect(directory.find(.name(name))?.share.id == live.id)
+        _ = directory.ended(over.id, .shareEnded)
+        #expect(directory.find(.name(name))?.share.id == live.id)
+    }
+
+    @Test func `the gauge shows how many shares have a tunnel`() throws {
+        let online = RelayMetrics().sharesOnline
+        let directory = ShareDirectory(online: online)
+        let first = try self.share { $0.name = nil }
+        let second = try self.share { $0.name = nil }
+        _ = directory.load([first, second], now: self.now)
+        #expect(online.value == 0)
+        _ = self.online(directory, first)
+        _ = self.online(directory, second)
+        #expect(online.value == 2)
+        _ = directory.tunnelUp(first, acceptor: AcceptorDouble(), generation: 2, now: self.now)
+        #expect(online.value == 2)
+        _ = directory.tunnelDown(first.id, generation: 2)
+        _ = directory.ended(second.id, .shareEnded)
+        #expect(online.value == 0)
+    }
 }

@@ -73,10 +73,11 @@ struct SocketTests {
     }
 
     @Test func `a client that stops talking is closed at the deadline`() async throws {
-        let fixture = try Fixture(change: { _, configuration in
-            configuration.handshakeTimeout = .milliseconds(50)
+        var limits = AdmissionLimits()
+        limits.handshakeTimeout = .milliseconds(50)
+        let fixture = try Fixture(limits: limits) { _, configuration in
             configuration.closeTimeout = .milliseconds(50)
-        })
+        }
         let answer = try await self.answer(fixture, to: ByteBuffer(bytes: [0, 0]))
 
         #expect(answer == Refusal.Reason.handshakeTimeout.postgresError.encoded())

@@ -2,7 +2,8 @@
 
 usage: summary.py REPORTS_FOLDER [STEP_THAT_FAILED]...
 
-Reads JUnit files: Swift Testing's `swift-swift-testing.xml`, XCTest's `swift.xml` and pytest's.
+Reads JUnit files: Swift Testing's `swift-swift-testing.xml`, XCTest's `swift.xml` and pytest's, and
+the table of `scripts/microbench` in `microbench.txt`, where every line is a test.
 Prints a line a suite, the clients and versions that passed tests, and at last
 "N passed, N failed, N skipped". Exits 1 on a failure, and with CI=true on a skipped test.
 """
@@ -22,6 +23,9 @@ NAMES = {
 }
 
 
+MICROBENCH_LINE = re.compile(r"^(\w+ +(?:instructions|allocations)) +[\d,]+ +\S+ +(.*)$", re.M)
+
+
 def version_key(text: str) -> list[tuple[int, str]]:
     """Sorts 9 before 15 and names after numbers."""
     return [(int(word), "") if word.isdigit() else (1 << 30, word) for word in re.split(r"\W+", text)]
@@ -32,6 +36,15 @@ def outcome(case: ElementTree.Element) -> str:
     if case.find("failure") is not None or case.find("error") is not None:
         return "failed"
     return "skipped" if case.find("skipped") is not None else "passed"
+
+
+def report_line(name: str, counts: dict[str, int], totals: dict[str, int]) -> None:
+    """Prints the line of a suite, unless it is empty, and adds it up."""
+    for result, count in counts.items():
+        totals[result] += count
+    if any(counts.values()):
+        line = ", ".join(f"{count} {result}" for result, count in counts.items())
+        print(f"{name:<30} {line}")
 
 
 def main() -> int:
@@ -51,11 +64,15 @@ def main() -> int:
             for fact in case.iter("property"):
                 if fact.get("name", "").startswith("covers "):
                     covered[fact.get("name", "")[7:]].add(fact.get("value", ""))
-        for result, count in counts.items():
-            totals[result] += count
-        if any(counts.values()):
-            line = ", ".join(f"{count} {result}" for result, count in counts.items())
-            print(f"{NAMES.get(report.name, report.stem):<30} {line}")
+        report_line(NAMES.get(report.name, report.stem), counts, totals)
+    if (table := folder / "microbench.txt").exists():
+        counts = dict.fromkeys(totals, 0)
+        for case, verdict in MICROBENCH_LINE.findall(table.read_text()):
+            result = "passed" if verdict.startswith("ok") else "failed"
+            counts[result] += 1
+            if result == "failed":
+                failures.append(f"failed: microbench: {' '.join(case.split())}: {verdict}")
+        report_line("micro-benchmarks", counts, totals)
     if covered:
         print("covered:")
         for what in sorted(covered):

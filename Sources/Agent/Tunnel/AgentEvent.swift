@@ -37,7 +37,8 @@ public struct SharedAddress: Hashable, Sendable {
 
     /// Whether the host names the share by itself; if not, the user name must.
     public var hostNamesShare: Bool {
-        self.host.hasPrefix(self.id + ".") || self.name.map { self.host.hasPrefix($0 + ".") } ?? false
+        let labels = [self.id, self.name].compactMap { $0 }
+        return labels.contains { self.host.hasPrefix($0 + ".") }
     }
 }
 

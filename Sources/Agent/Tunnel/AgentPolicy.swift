@@ -36,6 +36,7 @@ public struct AgentPolicy: Sendable {
     ///   - open: What the relay says of it.
     ///   - clients: How many have one now.
     ///   - isOver: Whether the share's time is over.
+    /// - Returns: What its backend must be like, or why it gets none.
     func decide(_ open: Open, clients: Int, isOver: Bool) -> Decision {
         if isOver { return .refuse(Self.reset(.shareEnded, "57P01")) }
         guard clients < self.maximumClients else {
@@ -60,13 +61,25 @@ public struct AgentPolicy: Sendable {
         let asked = parameters.first { $0.name == "database" }?.value ?? ""
         // libpq asks for a database named like the user, as typed, where nobody named one.
         let isDefault = asked.isEmpty || asked == user || asked.hasPrefix(user + ".")
-        if isDefault || asked == self.database {
+        if isDefault || asked == self.database || Self.isPhysicalReplication(parameters) {
             return .serve(BackendRequest(parameters: parameters, database: nil))
         }
         guard self.servesAllDatabases else {
             return .refuse(Self.reset(.databaseNotServed, "3D000"))
         }
         return .serve(BackendRequest(parameters: parameters, database: asked))
+    }
+
+    /// Whether the client wants a walsender without a database: Postgres then ignores the name it
+    /// sends, which libpq makes `replication`. `replication=database` has one, and counts as a
+    /// usual client.
+    ///
+    /// Source: PostgreSQL's `ProcessStartupPacket` (the last one wins) and `parse_bool_with_len`.
+    private static func isPhysicalReplication(_ parameters: [StartupRequest.Parameter]) -> Bool {
+        guard let value = parameters.last(where: { $0.name == "replication" })?.value.lowercased(),
+            !value.isEmpty
+        else { return false }
+        return "true".hasPrefix(value) || "yes".hasPrefix(value) || value == "on" || value == "1"
     }
 
     private static let unreadable = StreamReset(

@@ -1,6 +1,7 @@
 import Foundation
 import NIOConcurrencyHelpers
 import NIOCore
+import PostgresWire
 import TunnelWire
 
 /// What all links of an agent share: who may come in, the way to the database, who is told.
@@ -13,7 +14,13 @@ final class AgentService: Sendable {
     private struct State {
         var clients = 0
         var expiresAt = Date.distantFuture
+        var farewells: [Int: EventLoopFuture<Void>] = [:]
+        var lastFarewell = 0
     }
+
+    /// How long an agent that stops waits for the cancels it has sent: Postgres takes one in
+    /// milliseconds, and a person who pressed Ctrl-C waits.
+    private static let farewellTimeout = TimeAmount.seconds(2)
 
     init(
         connector: DatabaseConnector, policy: AgentPolicy,
@@ -40,4 +47,28 @@ final class AgentService: Sendable {
     }
 
     func release() { self.state.withLockedValue { $0.clients -= 1 } }
+
+    // MARK: Farewells
+
+    /// Cancels what a session does that nobody waits for any more. Its socket is closed already,
+    /// so there is no next query that this could hit.
+    func cancelAbandoned(_ key: CancelKey, isEncrypted: Bool, on loop: any EventLoop) {
+        let done = self.connector.cancel(key, isEncrypted: isEncrypted, on: loop)
+        let number = self.state.withLockedValue { state in
+            state.lastFarewell += 1
+            state.farewells[state.lastFarewell] = done
+            return state.lastFarewell
+        }
+        done.whenComplete { _ in self.state.withLockedValue { $0.farewells[number] = nil } }
+    }
+
+    /// Waits until the cancels of abandoned sessions have reached Postgres, for a while.
+    func settle(on loop: any EventLoop) async {
+        let waiting = self.state.withLockedValue { Array($0.farewells.values) }
+        guard !waiting.isEmpty else { return }
+        let timer = loop.scheduleTask(in: Self.farewellTimeout) {}
+        EventLoopFuture.andAllComplete(waiting, on: loop).whenComplete { _ in timer.cancel() }
+        // Fails when it was cancelled: all are done.
+        try? await timer.futureResult.get()
+    }
 }

@@ -8,6 +8,7 @@ package import TunnelWire
 /// relay, resumes what was cut, dials anew when the tunnel is gone.
 public final class AgentTunnel: Sendable {
     private let dialer: TunnelDialer
+    private let transport: TunnelTransportKind
     private let share: Hello.ShareRequest
     private let service: AgentService
     private let loops: [any EventLoop]
@@ -18,18 +19,21 @@ public final class AgentTunnel: Sendable {
     ///
     /// - Parameters:
     ///   - dialer: The way to the relay.
+    ///   - transport: What is dialled first.
     ///   - share: What is asked of it.
     ///   - connector: The way to the database.
     ///   - policy: What clients may do.
     ///   - loops: The event loops to work on; link number i lives on number i modulo their count.
     ///   - program: Name and version, for the relay's log.
+    ///   - limits: Streams, windows and replay of each link.
     ///   - onEvent: Told what happens, from any thread.
     package init(
-        dialer: TunnelDialer, share: Hello.ShareRequest, connector: DatabaseConnector,
-        policy: AgentPolicy, loops: [any EventLoop], program: String,
+        dialer: TunnelDialer, transport: TunnelTransportKind = .raw, share: Hello.ShareRequest,
+        connector: DatabaseConnector, policy: AgentPolicy, loops: [any EventLoop], program: String,
         limits: LinkLimits = LinkLimits(), onEvent: @escaping @Sendable (AgentEvent) -> Void
     ) {
         self.dialer = dialer
+        self.transport = transport
         self.share = share
         self.service = AgentService(connector: connector, policy: policy, onEvent: onEvent)
         self.loops = loops
@@ -42,6 +46,25 @@ public final class AgentTunnel: Sendable {
     /// - Throws: ``AgentError`` when going on is pointless: a bad token, a name that is taken, a
     ///   share that has ended.
     public func run() async throws {
+        let result: Result<Void, any Error>
+        do {
+            try await self.keepServing()
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        await self.settle()
+        try result.get()
+    }
+
+    /// Lets the goodbyes leave: what the links do at their end, and the cancels of queries that
+    /// nobody waits for any more.
+    private func settle() async {
+        for loop in self.loops { try? await loop.submit {}.get() }
+        if let loop = self.loops.first { await self.service.settle(on: loop) }
+    }
+
+    private func keepServing() async throws {
         var share = self.share
         var backoff = Backoff()
         var generator = SystemRandomNumberGenerator()
@@ -136,7 +159,7 @@ public final class AgentTunnel: Sendable {
     /// - Returns: nil if the relay had a link on that event loop already.
     private func establish(_ hello: Hello, index: Int) async throws -> Standing? {
         let loop = self.loops[index % self.loops.count]
-        let dialed = try await self.dialer.dial(on: loop).get()
+        let dialed = try await self.dialer.dial(on: loop, preferring: self.transport).get()
         let (stream, continuation) = AsyncStream.makeStream(of: AgentLink.Signal.self)
         let made = NIOLockedValueBox<NIOLoopBound<Link>?>(nil)
         let answer = try await self.handshake(
@@ -279,7 +302,9 @@ public final class AgentTunnel: Sendable {
 
     /// - Returns: the secret for the next time.
     private func resumeOnce(_ standing: Standing, _ secret: String) async throws -> String {
-        let dialed = try await self.dialer.dial(on: standing.loop).get()
+        let dialed = try await self.dialer.dial(
+            on: standing.loop, preferring: self.transport
+        ).get()
         let received = try await standing.loop.submit {
             standing.link.value.replaceConnection()
         }.get()
@@ -305,6 +330,7 @@ extension DialError {
     ///
     /// - Parameter hasWorked: Whether the same dial has succeeded before: then a certificate that
     ///   does not fit is more likely a captive portal than a wrong setting.
+    /// - Returns: Whether the agent should give up.
     fileprivate func isFinal(hasWorked: Bool) -> Bool {
         switch self {
         case .badSettings, .unauthorized: true

@@ -21,6 +21,7 @@ final class BackendStream: StreamPort {
     private var isClientGone = false
     private var greeting = GreetingMachine(replacement: nil)
     private var unread = ByteBuffer()
+    private var key: CancelKey?
     private var isEncrypted = false
     private var isConnected = false
     private var isOver = false
@@ -74,7 +75,7 @@ final class BackendStream: StreamPort {
         splice.handle = self.handle
         splice.inboundStage = { bytes in self.greet(bytes) }
         splice.onEvent = { event in
-            if event == .closed { self.end() }
+            if event == .closed { self.closed() }
         }
         do {
             try backend.channel.pipeline.syncOperations.addHandler(splice)
@@ -115,6 +116,7 @@ final class BackendStream: StreamPort {
                     out.writeImmutableBuffer(messages)
                     out.writeImmutableBuffer(self.unread)
                     self.unread = ByteBuffer()
+                    self.key = key
                     self.onKey(key, self.isEncrypted)
                     return .last(out)
                 case .failed(let error, _):
@@ -126,6 +128,16 @@ final class BackendStream: StreamPort {
             self.failed(BackendFailure(.protocolViolation, detail: "\(error)"))
             return .ended
         }
+    }
+
+    /// The backend's socket is closed. Where the stream was cut off, Postgres may be in the middle
+    /// of a query, and would notice only at its end that nobody waits for it.
+    private func closed() {
+        if let key, !self.link.machine.contains(self.handle) {
+            self.service.cancelAbandoned(
+                key, isEncrypted: self.isEncrypted, on: self.link.eventLoop)
+        }
+        self.end()
     }
 
     private func end() {

@@ -20,19 +20,23 @@ final class ShareDirectory: Sendable {
         let tunnelGeneration: UInt64
         /// Whether it was ended here, before the store says so.
         let isEnded: Bool
+        /// Which of the directory's claims brought its tunnel; 0 where none did.
+        fileprivate let claim: Int
 
         fileprivate init(
             share: Share,
             verifier: SCRAMVerifier?,
             acceptor: (any ClientAcceptor)? = nil,
             tunnelGeneration: UInt64 = 0,
-            isEnded: Bool = false
+            isEnded: Bool = false,
+            claim: Int = 0
         ) {
             self.share = share
             self.verifier = verifier
             self.acceptor = acceptor
             self.tunnelGeneration = tunnelGeneration
             self.isEnded = isEnded
+            self.claim = claim
         }
 
         /// Whether a client may come in: neither expired, nor revoked, nor ended.
@@ -45,7 +49,8 @@ final class ShareDirectory: Sendable {
             share: Share? = nil,
             acceptor: (any ClientAcceptor)?,
             tunnelGeneration: UInt64? = nil,
-            isEnded: Bool
+            isEnded: Bool,
+            claim: Int? = nil
         ) -> Entry {
             let share = share ?? self.share
             let isSameVerifier = share.verifier == self.share.verifier
@@ -54,7 +59,8 @@ final class ShareDirectory: Sendable {
                 verifier: isSameVerifier ? self.verifier : SCRAMVerifier(share.verifier),
                 acceptor: acceptor,
                 tunnelGeneration: tunnelGeneration ?? self.tunnelGeneration,
-                isEnded: isEnded
+                isEnded: isEnded,
+                claim: claim ?? self.claim
             )
         }
     }
@@ -86,26 +92,50 @@ final class ShareDirectory: Sendable {
     private struct State {
         var entries: [ShareID: Entry] = [:]
         var idsByName: [ShareName: ShareID] = [:]
+        /// Entries that have a tunnel.
+        private(set) var online = 0
+        /// Tunnels that came up so far.
+        var claims = 0
 
+        /// Puts an entry in the place of the one with its id, if there is one.
         mutating func insert(_ entry: Entry) {
+            self.remove(entry.share.id)
             self.entries[entry.share.id] = entry
-            if let name = entry.share.name {
+            if entry.acceptor != nil { self.online += 1 }
+            guard let name = entry.share.name else { return }
+            // A share that is over must not hide the one that has its name now.
+            let holder = self.idsByName[name].flatMap { self.entries[$0] }
+            if !entry.isEnded || holder?.isEnded ?? true {
                 self.idsByName[name] = entry.share.id
             }
         }
 
         mutating func remove(_ id: ShareID) {
-            guard let name = self.entries.removeValue(forKey: id)?.share.name else { return }
-            if self.idsByName[name] == id {
+            guard let old = self.entries.removeValue(forKey: id) else { return }
+            if old.acceptor != nil { self.online -= 1 }
+            if let name = old.share.name, self.idsByName[name] == id {
                 self.idsByName[name] = nil
             }
         }
     }
 
     private let state = NIOLockedValueBox(State())
+    private let online: Gauge
 
     /// Creates an empty directory.
-    init() {}
+    ///
+    /// - Parameter online: Shows how many shares have a tunnel.
+    init(online: Gauge = Gauge()) {
+        self.online = online
+    }
+
+    /// Takes the lock for a verb that changes something.
+    private func change<Answer>(_ verb: (inout State) -> Answer) -> Answer {
+        self.state.withLockedValue { state in
+            defer { self.online.set(state.online) }
+            return verb(&state)
+        }
+    }
 
     /// The share of that id or name, or nil where there is none.
     func find(_ key: ShareKey) -> Entry? {
@@ -117,20 +147,33 @@ final class ShareDirectory: Sendable {
         }
     }
 
+    /// Tunnels that came up so far. Ask before the store is read, and tell ``load(_:readAt:now:)``.
+    var claims: Int { self.state.withLockedValue { $0.claims } }
+
     /// Takes what the store holds now, all of it. Tunnels of shares that go on are kept.
     ///
+    /// - Parameters:
+    ///   - shares: All that the store holds.
+    ///   - claims: ``claims`` before the store was read: it may not know of later ones yet, and
+    ///     their shares stay as they are. Nil: there were none meanwhile.
+    ///   - now: The time of day.
     /// - Returns: Tunnels whose share is gone, revoked or expired.
-    func load(_ shares: [Share], now: Date) -> [Ending] {
-        self.state.withLockedValue { state in
+    func load(_ shares: [Share], readAt claims: Int? = nil, now: Date) -> [Ending] {
+        self.change { state in
             var fresh = State()
             var endings: [Ending] = []
-            for share in shares {
-                let old = state.entries.removeValue(forKey: share.id)
-                let entry = Self.updated(old, to: share)
-                fresh.insert(entry)
-                Self.end(entry, because: Self.reason(of: share, now), &fresh, &endings)
+            fresh.claims = state.claims
+            let known = claims ?? state.claims
+            for entry in state.entries.values where entry.claim > known { fresh.insert(entry) }
+            for share in shares where fresh.entries[share.id] == nil {
+                let entry = Self.updated(state.entries[share.id], to: share)
+                guard let reason = Self.reason(of: share, now) else {
+                    fresh.insert(entry)
+                    continue
+                }
+                Self.end(entry, because: reason, &fresh, &endings)
             }
-            for entry in state.entries.values {
+            for (id, entry) in state.entries where fresh.entries[id] == nil {
                 guard let acceptor = entry.acceptor else { continue }
                 endings.append(Ending(acceptor: acceptor, reason: .shareEnded))
             }
@@ -153,14 +196,16 @@ final class ShareDirectory: Sendable {
         generation: UInt64,
         now: Date
     ) -> OnTunnelUp {
-        self.state.withLockedValue { state in
+        self.change { state in
             let old = state.entries[share.id]
             guard share.state(now: now) == .live else { return .stale }
             if let old, generation < old.tunnelGeneration { return .stale }
-            state.remove(share.id)
+            state.claims += 1
             let entry = Self.updated(old, to: share)
             state.insert(
-                entry.with(acceptor: acceptor, tunnelGeneration: generation, isEnded: false))
+                entry.with(
+                    acceptor: acceptor, tunnelGeneration: generation, isEnded: false,
+                    claim: state.claims))
             let isOther = old?.acceptor.map { $0 !== acceptor } ?? false
             return .serving(displaced: isOther ? old?.acceptor : nil)
         }
@@ -171,11 +216,11 @@ final class ShareDirectory: Sendable {
     /// - Returns: Whether the share is offline because of it.
     @discardableResult
     func tunnelDown(_ id: ShareID, generation: UInt64) -> Bool {
-        self.state.withLockedValue { state in
+        self.change { state in
             guard let entry = state.entries[id], entry.acceptor != nil,
                 entry.tunnelGeneration == generation
             else { return false }
-            state.entries[id] = entry.with(acceptor: nil, isEnded: entry.isEnded)
+            state.insert(entry.with(acceptor: nil, isEnded: entry.isEnded))
             return true
         }
     }
@@ -184,7 +229,7 @@ final class ShareDirectory: Sendable {
     ///
     /// - Returns: The tunnels to tell.
     func ended(_ id: ShareID, _ reason: Refusal.Reason) -> [Ending] {
-        self.state.withLockedValue { state in
+        self.change { state in
             var endings: [Ending] = []
             if let entry = state.entries[id] {
                 Self.end(entry, because: reason, &state, &endings)
@@ -197,7 +242,7 @@ final class ShareDirectory: Sendable {
     ///
     /// - Returns: The tunnels to tell.
     func expire(now: Date) -> [Ending] {
-        self.state.withLockedValue { state in
+        self.change { state in
             var endings: [Ending] = []
             for entry in Array(state.entries.values) where !entry.isEnded {
                 Self.end(entry, because: Self.reason(of: entry.share, now), &state, &endings)
@@ -238,6 +283,6 @@ final class ShareDirectory: Sendable {
         if let acceptor = entry.acceptor {
             endings.append(Ending(acceptor: acceptor, reason: reason))
         }
-        state.entries[entry.share.id] = entry.with(acceptor: nil, isEnded: true)
+        state.insert(entry.with(acceptor: nil, isEnded: true))
     }
 }

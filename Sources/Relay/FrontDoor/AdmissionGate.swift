@@ -12,12 +12,15 @@ final class AdmissionGate: Sendable {
         case refused(Refusal.Reason)
     }
 
+    /// What it was made with: the one home of the bounds on strangers.
+    let limits: AdmissionLimits
     private let admission: NIOLockedValueBox<Admission>
 
     /// Creates a gate that has let nobody in.
     ///
     /// - Parameter limits: Validated limits.
     init(limits: AdmissionLimits = AdmissionLimits()) {
+        self.limits = limits
         self.admission = NIOLockedValueBox(Admission(limits: limits))
     }
 

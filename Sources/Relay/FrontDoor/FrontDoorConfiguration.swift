@@ -12,12 +12,6 @@ struct FrontDoorConfiguration: Sendable {
     /// The domain below which shares have host names.
     var domain = "localhost"
 
-    /// From accept to authenticated.
-    ///
-    /// PostgreSQL grants 60 s (`authentication_timeout`). No person types anything in between, libpq
-    /// asks for the password before it dials, so 10 s is generous. Source: DESIGN.md 5.
-    var handshakeTimeout = TimeAmount.seconds(10)
-
     /// How long a cancelling client is held while its request travels.
     var cancelTimeout = TimeAmount.seconds(10)
 

@@ -28,7 +28,14 @@ extension Refusal.Reason {
 
     /// What the client is sent: always FATAL, always one of our own sentences.
     var postgresError: PostgresError {
-        PostgresError(severity: .fatal, sqlState: self.sqlState, message: self.message)
+        PostgresError(
+            severity: .fatal, sqlState: self.sqlState, message: self.message, hint: self.hint)
+    }
+
+    /// What else a person can do, where the sentence has no room for it.
+    private var hint: String? {
+        guard self == .shareNotNamed else { return nil }
+        return "a client that can do neither sends the option -c pgshare.share=SHARE"
     }
 }
 

@@ -41,7 +41,7 @@ final class Visit {
     /// Starts the one deadline from accept to authenticated. When it passes, the handlers of the
     /// channel see ``DeadlinePassed``.
     func arrived(_ channel: any Channel) {
-        self.setDeadline(self.services.configuration.handshakeTimeout, channel)
+        self.setDeadline(TimeAmount(self.services.admission.limits.handshakeTimeout), channel)
     }
 
     /// Puts another deadline in the place of the last.

@@ -159,7 +159,8 @@ final class ClientStream {
     }
 
     /// The end of the login goes out with what follows it: one write a flight.
-    private func takeLoginReply(before out: ByteBuffer, after rest: ByteBuffer? = nil) -> ByteBuffer {
+    private func takeLoginReply(before out: ByteBuffer, after rest: ByteBuffer? = nil) -> ByteBuffer
+    {
         var all = out
         if out.readableBytes > 0, let reply = self.loginReply {
             self.loginReply = nil
@@ -259,15 +260,18 @@ final class StreamTarget: Sendable {
     /// Asks the agent to cancel what runs on the stream. Any thread.
     ///
     /// The promise succeeds once Postgres has taken the request. If it was completed by then (the
-    /// asking client went away), the request is withdrawn: a late cancel must not hit the next query.
+    /// asking client went away), the request is withdrawn: a late cancel must not hit the next
+    /// query.
     func cancel(_ promise: EventLoopPromise<Void>) {
         self.linkLoop.execute {
-            guard let handle = self.handle, let offsets = self.link.value.machine.offsets(of: handle)
+            guard let handle = self.handle,
+                let offsets = self.link.value.machine.offsets(of: handle)
             else { return promise.succeed() }
             let port = CancelPort(promise: promise)
-            let request = self.link.value.open({ window in
-                Open(window: window, cancel: handle.id, after: offsets.accepted)
-            }, port: port)
+            let request = self.link.value.open(
+                { window in
+                    Open(window: window, cancel: handle.id, after: offsets.accepted)
+                }, port: port)
             guard let request else { return promise.succeed() }
             let link = self.link
             promise.futureResult.hop(to: self.linkLoop).whenComplete { _ in

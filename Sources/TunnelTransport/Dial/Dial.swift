@@ -40,8 +40,8 @@ struct Dial: Sendable {
     ) -> EventLoopFuture<DialedTunnel> {
         switch transport {
         case .raw:
-            guard !self.state.value.isOver, let dialError = error as? DialError,
-                dialError.mayDependOnTransport
+            guard self.dialer.fallsBack, !self.state.value.isOver,
+                let dialError = error as? DialError, dialError.mayDependOnTransport
             else {
                 return self.loop.makeFailedFuture(error)
             }

@@ -32,6 +32,7 @@ package final class TunnelDialer: Sendable {
     let token: String
     let tls: NIOSSLContext?
     let proxy: ProxySettings
+    let fallsBack: Bool
     let timeout: TimeAmount
     /// Whether the last dial that worked was one where raw had been refused.
     private let rawWasRefused = Atomic<Bool>(false)
@@ -43,6 +44,7 @@ package final class TunnelDialer: Sendable {
     ///   - token: Sent as bearer; never printed.
     ///   - trust: Who may vouch for the relay.
     ///   - proxy: Which HTTP proxy to go through, for TLS endpoints only.
+    ///   - fallsBack: Whether a raw dial that the network spoils is tried again as WebSocket.
     ///   - timeout: For one dial, above zero.
     /// - Throws: ``DialError/badSettings(reason:)``.
     package init(
@@ -50,6 +52,7 @@ package final class TunnelDialer: Sendable {
         token: String,
         trust: RelayTrust,
         proxy: ProxySettings = .none,
+        fallsBack: Bool = true,
         timeout: TimeAmount = TunnelDialer.defaultTimeout
     ) throws(DialError) {
         guard !token.isEmpty, token.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else {
@@ -58,6 +61,7 @@ package final class TunnelDialer: Sendable {
         self.endpoint = endpoint
         self.token = token
         self.proxy = proxy
+        self.fallsBack = fallsBack
         self.timeout = timeout
         self.tls = endpoint.usesTLS ? try Self.makeContext(trust) : nil
     }

@@ -144,7 +144,9 @@ class WireClient:
         words = {"user": endpoint.user, "database": endpoint.database, **(parameters or {})}
         self.send(startup(words, minor=minor))
         self._authenticate(channel_binding)
-        self.ready()
+        greeting = self.until("ZE")
+        if greeting[-1].kind == "E":
+            raise Refused(greeting[-1].fields)
 
     # Log-in
 
