@@ -68,6 +68,10 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
     private var isReadWanted = false
     private var unpromisedBytes = 0
     private var discardedBytes = 0
+    /// Promises of writes that the far socket has not taken yet.
+    private var writesUnderWay = 0
+    /// The stream has ended: close once the far socket has taken everything.
+    private var closesAfterWrites = false
     /// The last eight bytes that were delivered, the newest lowest.
     private var tail: UInt64 = 0
     /// The far socket sent its EOF, and FIN is on its way.
@@ -220,8 +224,11 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         let taken = self.unpromisedBytes
         self.unpromisedBytes = 0
         let promise = context.eventLoop.makePromise(of: Void.self)
-        promise.futureResult.assumeIsolated().whenComplete { [sink = self.sink] _ in
-            sink.consumed(handle, bytes: taken)
+        self.writesUnderWay += 1
+        promise.futureResult.assumeIsolated().whenComplete { _ in
+            self.writesUnderWay -= 1
+            self.sink.consumed(handle, bytes: taken)
+            if self.closesAfterWrites, self.writesUnderWay == 0 { self.closeNow() }
         }
         context.write(Self.wrapOutboundOut(bytes), promise: promise)
     }
@@ -256,7 +263,7 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         self.handle = nil
         self.stopLingering()
         self.onEvent?(.reset(reset))
-        self.closeAfterWrites()
+        self.closeNow()
     }
 
     /// This side gives the stream up.
@@ -271,7 +278,20 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         self.context?.write(Self.wrapOutboundOut(bytes), promise: nil)
     }
 
+    /// Closing drops what waits in the socket, so a slow client is given time for the rest.
     private func closeAfterWrites() {
+        guard self.writesUnderWay > 0, let context else { return self.closeNow() }
+        context.flush()
+        // The flush may have been all it took.
+        guard self.writesUnderWay > 0 else { return self.closeNow() }
+        self.closesAfterWrites = true
+        let isolated = context.eventLoop.assumeIsolated()
+        self.lingerTimer = isolated.scheduleTask(in: Self.lingerTimeout) { self.closeNow() }
+    }
+
+    private func closeNow() {
+        self.closesAfterWrites = false
+        self.stopLingering()
         guard let context else { return }
         context.flush()
         context.close(promise: nil)

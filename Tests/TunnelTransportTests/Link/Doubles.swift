@@ -85,6 +85,23 @@ final class SocketDouble: ChannelOutboundHandler {
 
     private(set) var reads = 0
     private(set) var closes: [CloseMode] = []
+    /// Whether the far end reads nothing: writes wait here.
+    var isStuck = false
+    private var waiting: [(NIOAny, EventLoopPromise<Void>?)] = []
+
+    func write(
+        context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?
+    ) {
+        guard self.isStuck else { return context.write(data, promise: promise) }
+        self.waiting.append((data, promise))
+    }
+
+    /// The far end reads again.
+    func release() {
+        self.isStuck = false
+        for (_, promise) in self.waiting { promise?.succeed() }
+        self.waiting = []
+    }
 
     func read(context: ChannelHandlerContext) { self.reads += 1 }
 

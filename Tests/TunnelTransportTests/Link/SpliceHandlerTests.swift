@@ -97,6 +97,26 @@ struct SpliceHandlerTests {
         #expect(backend.socket.closes == [.output])
     }
 
+    /// Closing drops what still waits in the socket: the end of a large result.
+    @Test func `a slow client gets the rest of its result before it is closed`() throws {
+        let bench = try Bench(side: .client)
+        bench.socket.isStuck = true
+        bench.splice.deliver(ByteBuffer(repeating: 65, count: 100_000))
+        bench.splice.deliverEnd()
+        #expect(bench.socket.closes == [])
+        bench.socket.release()
+        #expect(bench.socket.closes == [.all])
+    }
+
+    @Test func `a client that takes nothing is closed after a while`() throws {
+        let bench = try Bench(side: .client)
+        bench.socket.isStuck = true
+        bench.splice.deliver(ByteBuffer(repeating: 65, count: 100_000))
+        bench.splice.deliverEnd()
+        bench.channel.embeddedEventLoop.advanceTime(by: SpliceHandler.lingerTimeout)
+        #expect(bench.socket.closes == [.all])
+    }
+
     @Test func `a client that half-closed still gets its answer`() throws {
         let bench = try Bench(side: .client)
         bench.channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
