@@ -38,15 +38,16 @@ def nothing_left(relay: Relay) -> Iterator[None]:
     """What the liar opened is gone when it is."""
     before = gauges(relay)
     yield
-    wait_for("the liar's tunnels and streams to be gone", lambda: gauges(relay) <= before, 60)
+    wait_for("the liar's tunnels and streams to be gone", lambda: gauges(relay) == before, 60)
 
 
-def gauges(relay: Relay) -> tuple[float, ...]:
-    """Tunnels and streams open now."""
+def gauges(relay: Relay) -> dict[str, str]:
+    """What is open now: shares, tunnels, links by transport, streams."""
     text = relay.request("GET", "/metrics")[1]
-    names = ("pgshare_tunnels_open", "pgshare_streams_open", "pgshare_shares_online")
-    found = [re.search(rf"^{name} (\S+)$", text, re.M) for name in names]
-    return tuple(float(value.group(1)) for value in found if value)
+    names = "shares_online|tunnels_open|links_open\\{[^}]*\\}|streams_open"
+    found = dict(re.findall(rf"^pgshare_({names}) (\S+)$", text, re.M))
+    assert len(found) == 5, found
+    return found
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from harness import tools
 from harness.cluster import Cluster
 from harness.processes import Child, run_well
 from harness.waiting import wait_for
+from harness.wire import Refused, WireClient
 
 DUMP_MEGABYTES = int(os.environ.get("PGSHARE_TEST_DUMP_MB", "50"))
 clients = pytest.mark.parametrize("client", tools.VERSIONS)
@@ -165,7 +166,10 @@ def test_pg_receivewal_streams_what_is_written(share, cluster, tmp_path: Path, c
     try:
         wait_for(
             "pg_receivewal to stream",
-            lambda: cluster.backends("application_name = 'pg_receivewal' AND wait_event IS NOT NULL"),
+            lambda: cluster.sql(
+                "SELECT 1 FROM pg_stat_replication"
+                " WHERE application_name = 'pg_receivewal' AND state = 'streaming'"
+            ),
         )
         cluster.sql("CREATE TABLE IF NOT EXISTS wal_made (n int); INSERT INTO wal_made VALUES (1)")
         cluster.sql("SELECT pg_switch_wal()")
@@ -175,6 +179,17 @@ def test_pg_receivewal_streams_what_is_written(share, cluster, tmp_path: Path, c
         )
     finally:
         child.stop(signal.SIGINT)
+
+
+def test_only_a_walsender_without_a_database_may_name_another(share):
+    """libpq sends `dbname=replication` for a physical walsender, and Postgres ignores the name."""
+    for yes in ("true", "on", "1", "YES"):
+        with WireClient(share.with_database("replication"), {"replication": yes}) as client:
+            assert client.query("IDENTIFY_SYSTEM")[0][1] is not None
+    for no in ("database", "false", "0"):
+        with pytest.raises(Refused) as caught:
+            WireClient(share.with_database("template1"), {"replication": no})
+        assert caught.value.state == "3D000"
 
 
 def test_pg_recvlogical_decodes_changes(share, cluster, tmp_path: Path, covers):
