@@ -12,6 +12,7 @@ package enum StreamCrossing {
     ///   - link: The link; only its event loop touches it.
     ///   - linkLoop: That event loop.
     ///   - loop: The far socket's event loop, where this is called.
+    /// - Returns: What the splice sends to, and what the link delivers to.
     package static func make(
         link: NIOLoopBound<Link>, linkLoop: any EventLoop, from loop: any EventLoop
     ) -> (sink: CrossingSink, port: CrossingPort) {
