@@ -10,8 +10,8 @@ package import NIOCore
 ///       └────────────────────▶ skip(left) ───────────────────▶ header
 ///
 /// Pure. What it has *taken* is exact at any byte, so that a link can be resumed in the middle
-/// of a DATA payload. Half a header, half a control payload, and the header of a DATA frame of which
-/// no payload came are not taken: the peer sends them again.
+/// of a DATA payload. Half a header, half a control payload, and the header of a DATA frame of
+/// which no payload came are not taken: the peer sends them again.
 package struct FrameDecoder: Sendable {
     /// One step.
     package enum Event: Hashable, Sendable {

@@ -10,7 +10,8 @@ final class CancelDirectory: Sendable {
     ///
     /// The promise is completed once the database has taken the request, so that a late cancel
     /// never hits the next query; the asking client is held until then. It may be failed by the
-    /// asking side first: that client went away, or ``FrontDoorConfiguration/cancelTimeout`` passed.
+    /// asking side first: that client went away, or ``FrontDoorConfiguration/cancelTimeout``
+    /// passed.
     typealias Action = @Sendable (EventLoopPromise<Void>) -> Void
 
     private struct Registration {
@@ -50,7 +51,8 @@ final class CancelDirectory: Sendable {
 
     /// Forgets a key: its client is gone. A key that is not known is ignored.
     func remove(_ key: CancelKey) {
-        // Taken out under the lock, freed outside: an action may hold the last reference to a stream.
+        // Taken out under the lock, freed outside: an action may hold the last reference to a
+        // stream.
         let removed = self.registrations.withLockedValue { registrations -> Registration? in
             guard let registration = registrations[key.processID], registration.key == key else {
                 return nil

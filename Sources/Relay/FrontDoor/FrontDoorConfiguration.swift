@@ -27,7 +27,8 @@ struct FrontDoorConfiguration: Sendable {
 
     /// How long sent bytes may stay unacknowledged before the kernel gives a client up.
     ///
-    /// The tunnel gives a silent peer 25 s (DESIGN.md 4); a client that is worse off than that is gone.
+    /// The tunnel gives a silent peer 25 s (DESIGN.md 4); a client that is worse off than that is
+    /// gone.
     var userTimeout = TimeAmount.seconds(30)
 
     /// Bytes that a client may send behind its password before it has its answer.

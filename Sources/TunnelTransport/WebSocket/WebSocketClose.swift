@@ -47,7 +47,8 @@ package struct WebSocketClose: Sendable, Hashable {
     /// The longest reason that fits into a control frame beside its code, in bytes.
     static let maximumReasonBytes = WebSocketFrameHeader.maximumControlBytes - 2
 
-    /// Whether a close frame may carry `code`: 1005, 1006 and 1015 only ever exist inside a program.
+    /// Whether a close frame may carry `code`: 1005, 1006 and 1015 only ever exist inside a
+    /// program.
     static func isSendable(_ code: UInt16) -> Bool {
         switch code {
         case 1000...1003, 1007...1014, 3000...4999: true

@@ -53,7 +53,8 @@ struct WebSocketReader {
     /// Takes the next frame, or the part of it that is there, off the front of `bytes`.
     ///
     /// - Parameter bytes: What has arrived. ``OnReceive/readMore`` leaves less than 14 + 125 bytes.
-    /// - Throws: ``WebSocketViolation`` if the peer broke the protocol. The reader is then finished.
+    /// - Throws: ``WebSocketViolation`` if the peer broke the protocol. The reader is then
+    ///   finished.
     /// - Returns: What to do; call again unless it is ``OnReceive/readMore``.
     mutating func receive(_ bytes: inout ByteBuffer) throws(WebSocketViolation) -> OnReceive {
         do {
@@ -72,7 +73,8 @@ struct WebSocketReader {
                     }
                     return try self.control(header, payload: payload)
                 case .finished:
-                    // The peer has said goodbye or broken the protocol: what still comes is dropped.
+                    // The peer has said goodbye or broken the protocol: what still comes is
+                    // dropped.
                     bytes.clear()
                     return .readMore
                 }
@@ -159,7 +161,8 @@ struct WebSocketReader {
 }
 
 extension ByteBuffer {
-    /// A copy with the mask over it: one pass, and the shared storage of the original stays as it is.
+    /// A copy with the mask over it: one pass, and the shared storage of the original stays as it
+    /// is.
     func masked(with mask: inout WebSocketMask) -> ByteBuffer {
         var copy = ByteBuffer()
         copy.reserveCapacity(self.readableBytes)

@@ -20,7 +20,8 @@ package final class WebSocketTransportHandler: ChannelDuplexHandler, RemovableCh
     /// The longest payload that is copied to stand behind its header in one buffer, in bytes.
     ///
     /// NIOSSL makes at least one TLS record of each write, and a record holds at most 16 KiB: up to
-    /// there a copy is cheaper than a record for the header alone. (A masked payload is copied anyway.)
+    /// there a copy is cheaper than a record for the header alone. (A masked payload is copied
+    /// anyway.)
     static let maximumCopiedBytes = 16 * 1024
 
     private enum Phase {
