@@ -226,6 +226,7 @@ private struct RelayHouse: Sendable {
             self.tell(self.directory.expire(now: Date()))
             _ = self.tls.reloadIfChanged()
             counter = await self.reloadIfChanged(since: counter)
+            self.countTraffic()
             rounds += 1
             if rounds % Self.forgetEveryRounds == 0 { await self.forgetStale() }
         }
@@ -252,6 +253,13 @@ private struct RelayHouse: Sendable {
             _ = try await self.store.deleteStale(served: Set(served), now: Date())
         } catch {
             self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
+        }
+    }
+
+    private func countTraffic() {
+        let tunnels = self.registry.all
+        for loop in self.group.makeIterator() {
+            loop.execute { for tunnel in tunnels { tunnel.countTraffic(on: loop) } }
         }
     }
 

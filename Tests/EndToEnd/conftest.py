@@ -179,12 +179,16 @@ def new_database(cluster: Cluster) -> Iterator[Callable[[str], str]]:
     """Creates an empty database on the main server; dropped after the test."""
     names: list[str] = []
 
+    def drop(name: str) -> str:
+        quoted = name.replace('"', '""')
+        cluster.sql(f'DROP DATABASE IF EXISTS "{quoted}" WITH (FORCE)')
+        return quoted
+
     def create(name: str) -> str:
-        cluster.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        cluster.sql(f'CREATE DATABASE "{name}"')
+        cluster.sql(f'CREATE DATABASE "{drop(name)}"')
         names.append(name)
         return name
 
     yield create
     for name in names:
-        cluster.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        drop(name)

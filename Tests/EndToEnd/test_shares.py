@@ -363,13 +363,24 @@ def test_health_and_metrics_tell_the_truth(new_agent, new_relay, cluster):
     relay = new_relay()
     assert relay.request("GET", "/healthz")[0] == 200
     assert relay.request("GET", "/readyz")[0] == 200
+    assert relay.metric("shares_online") == 0
     agent = new_agent(relay, cluster)
+    assert relay.metric("shares_online") == relay.metric("tunnels_open") == 1
     with WireClient(agent.endpoint) as client:
-        client.query("select 1")
+        client.query("select repeat('x', 100000)")
+        client.query(f"select {'1' * 20000}")
         status, text = relay.request("GET", "/metrics")
         assert status == 200
-        assert "# TYPE" in text and "pgshare_" in text
+        assert "# TYPE" in text
         assert agent.shared["id"] not in text, "an id became a label"
+        assert relay.metric("streams_open") == relay.metric("clients_open") == 1
+        wait_for("the bytes to be counted", lambda: relay.metric("bytes_to_client_total") > 120_000)
+        assert 20_000 < relay.metric("bytes_to_database_total") < 30_000
+    wait_for("the client to be gone", lambda: relay.metric("streams_open") == 0)
+    wait_for("its socket to be gone", lambda: relay.metric("clients_open") == 0)
+    agent.stop()
+    wait_for("the share to be offline", lambda: relay.metric("shares_online") == 0)
+    assert relay.metric("links_open") == 0
 
 
 def test_the_api_answers_errors_in_json(relay):

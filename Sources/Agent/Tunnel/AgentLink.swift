@@ -50,22 +50,13 @@ final class AgentLink: LinkDelegate {
     // MARK: Sessions
 
     private func serve(_ handle: StreamHandle, _ open: Open, on link: Link) {
-        let client = open.client ?? "unknown"
-        switch self.service.admit(open) {
-        case .refuse(let reset):
-            self.service.tell(
-                .clientRefused(client: client, sqlState: reset.sqlState, reason: reset.text))
-            link.reset(handle, reset)
-        case .serve(let request):
-            let stream = BackendStream(
-                handle: handle, link: link, client: client, request: request,
-                service: self.service,
-                onKey: { key, isEncrypted in
-                    self.sessions[handle] = Session(key: key, isEncrypted: isEncrypted)
-                },
-                onEnd: { self.sessions[handle] = nil })
-            stream.start()
-        }
+        let stream = BackendStream(
+            handle: handle, link: link, open: open, service: self.service,
+            onKey: { key, isEncrypted in
+                self.sessions[handle] = Session(key: key, isEncrypted: isEncrypted)
+            },
+            onEnd: { self.sessions[handle] = nil })
+        stream.start()
     }
 
     // MARK: Cancel

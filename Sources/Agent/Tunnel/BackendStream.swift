@@ -11,12 +11,18 @@ import TunnelWire
 final class BackendStream: StreamPort {
     private let handle: StreamHandle
     private let link: Link
-    private let client: String
-    private let request: BackendRequest
+    private let open: Open
     private let service: AgentService
     private let onKey: (CancelKey?, Bool) -> Void
     private let onEnd: () -> Void
 
+    /// How long a client waits for a place, and how often it looks. The relay counts clients,
+    /// the agent backends: one that is still shutting down may take up the place of a client
+    /// that has just left.
+    private static let placePatience = TimeAmount.seconds(2)
+    private static let placePoll = TimeAmount.milliseconds(20)
+
+    private var request: BackendRequest?
     private var waiting: [ByteBuffer] = []
     private var isClientGone = false
     private var greeting = GreetingMachine(replacement: nil)
@@ -27,22 +33,44 @@ final class BackendStream: StreamPort {
     private var isOver = false
 
     init(
-        handle: StreamHandle, link: Link, client: String, request: BackendRequest,
-        service: AgentService, onKey: @escaping (CancelKey?, Bool) -> Void,
-        onEnd: @escaping () -> Void
+        handle: StreamHandle, link: Link, open: Open, service: AgentService,
+        onKey: @escaping (CancelKey?, Bool) -> Void, onEnd: @escaping () -> Void
     ) {
         self.handle = handle
         self.link = link
-        self.client = client
-        self.request = request
+        self.open = open
         self.service = service
         self.onKey = onKey
         self.onEnd = onEnd
     }
 
+    private var client: String { self.open.client ?? "unknown" }
+
     func start() {
         self.link.bind(self.handle, to: self)
-        let connected = self.service.connector.connect(self.request, on: self.link.eventLoop)
+        self.enter(until: .now() + Self.placePatience)
+    }
+
+    private func enter(until deadline: NIODeadline) {
+        guard !self.isOver else { return }
+        switch self.service.admit(self.open) {
+        case .serve(let request):
+            self.connect(request)
+        case .refuse(let reset) where reset.sqlState == "53300" && NIODeadline.now() < deadline:
+            self.link.eventLoop.assumeIsolated().scheduleTask(in: Self.placePoll) {
+                self.enter(until: deadline)
+            }
+        case .refuse(let reset):
+            self.service.tell(
+                .clientRefused(client: self.client, sqlState: reset.sqlState, reason: reset.text))
+            self.end()
+            self.link.reset(self.handle, reset)
+        }
+    }
+
+    private func connect(_ request: BackendRequest) {
+        self.request = request
+        let connected = self.service.connector.connect(request, on: self.link.eventLoop)
         connected.assumeIsolated().whenComplete { result in
             switch result {
             case .success(let backend): self.connected(backend)
@@ -97,7 +125,8 @@ final class BackendStream: StreamPort {
     }
 
     private func tellConnected() {
-        let name = self.request.parameters.first { $0.name == "application_name" }?.value ?? ""
+        let parameters = self.request?.parameters ?? []
+        let name = parameters.first { $0.name == "application_name" }?.value ?? ""
         self.service.tell(.clientConnected(client: self.client, applicationName: name))
     }
 
@@ -145,7 +174,7 @@ final class BackendStream: StreamPort {
         self.isOver = true
         self.waiting = []
         self.onEnd()
-        self.service.release()
+        if self.request != nil { self.service.release() }
         if self.isConnected { self.service.tell(.clientDisconnected(client: self.client)) }
     }
 

@@ -24,6 +24,14 @@ final class RelayTunnel: ClientAcceptor {
         var secret: TunnelSecret
         /// The secret before it: good until the agent is heard on the new connection.
         var previousSecret: TunnelSecret?
+        /// How much of the link's traffic is in the metrics. On its event loop.
+        let counted: NIOLoopBoundBox<Traffic>
+    }
+
+    /// Bytes of DATA that a link has moved.
+    struct Traffic: Sendable {
+        var toDatabase: UInt64 = 0
+        var toClient: UInt64 = 0
     }
 
     private struct State {
@@ -104,6 +112,20 @@ final class RelayTunnel: ClientAcceptor {
     }
 
     var sessions: [String] { self.state.withLockedValue { $0.seats.map(\.session) } }
+
+    /// Adds to the metrics what the links of that event loop moved since the last time. On it.
+    func countTraffic(on loop: any EventLoop) {
+        let seats = self.state.withLockedValue { $0.seats.filter { $0.loop === loop } }
+        for seat in seats {
+            let link = seat.link.value
+            let before = seat.counted.value
+            let now = Traffic(toDatabase: link.sentBytes, toClient: link.receivedBytes)
+            seat.counted.value = now
+            let metrics = self.environment.metrics
+            metrics.bytesToDatabase.add(Int(now.toDatabase - before.toDatabase))
+            metrics.bytesToClient.add(Int(now.toClient - before.toClient))
+        }
+    }
 
     private func seat(for loop: any EventLoop) -> Seat? {
         let seats = self.state.withLockedValue { $0.seats.filter { !$0.isDraining } }

@@ -121,7 +121,8 @@ final class RelayTunnelDoor: TunnelDoor {
             session: TunnelSecret.random(), loop: loop,
             link: NIOLoopBound(link, eventLoop: loop), load: load,
             transport: connection.transport, isConnected: true, isDraining: false,
-            secret: TunnelSecret(), previousSecret: nil)
+            secret: TunnelSecret(), previousSecret: nil,
+            counted: NIOLoopBoundBox(RelayTunnel.Traffic(), eventLoop: loop))
         guard tunnel.add(seat) else {
             // This event loop has its link: the agent may dial again and land on another.
             let spare = self.welcome(tunnel, share, seat, isSpare: true)
@@ -169,7 +170,8 @@ final class RelayTunnelDoor: TunnelDoor {
         else { return self.refuse(.resumeExpired, connection) }
         let secret = TunnelSecret()
         let resumption = Resumption(
-            tunnel: tunnel, seat: seat, secret: secret, peerReceived: resume.received)
+            tunnel: tunnel, seat: seat, carried: resume.secret, secret: secret,
+            peerReceived: resume.received)
         if seat.loop === connection.channel.eventLoop {
             self.resumeHere(resumption, connection)
         } else {
@@ -180,6 +182,8 @@ final class RelayTunnelDoor: TunnelDoor {
     private struct Resumption: Sendable {
         let tunnel: RelayTunnel
         let seat: RelayTunnel.Seat
+        /// The secret that the agent has: it stays good until the new one is known to have come.
+        let carried: String
         let secret: TunnelSecret
         let peerReceived: UInt64
     }
@@ -213,7 +217,7 @@ final class RelayTunnelDoor: TunnelDoor {
         _ resumption: Resumption, _ link: Link, _ linkConnection: any LinkConnection,
         _ connection: TunnelConnection
     ) {
-        let previous = resumption.seat.secret
+        let previous = TunnelSecret(resumption.carried)
         resumption.tunnel.update(session: resumption.seat.session) { seat in
             seat.previousSecret = previous
             seat.secret = resumption.secret
@@ -292,15 +296,18 @@ private final class RelayLinkKeeper: LinkDelegate {
 
     func linkDisconnected(_ link: Link, reason: LinkLoss) {
         self.markDisconnected()
+        // Also where a newer connection is taking over: that one may die before it stands, and
+        // resuming cancels the grace.
+        link.expire(in: self.door.configuration.grace)
         guard reason != .replaced else { return }
         self.door.environment.logger.log(
             .info, "link lost, waiting for it to resume",
             [.share: self.tunnel.shareID.rawValue, .reason: "\(reason)"])
-        link.expire(in: self.door.configuration.grace)
     }
 
     func linkEnded(_ link: Link, error: LinkError?) {
         self.markDisconnected()
+        self.tunnel.countTraffic(on: link.eventLoop)
         if error == nil { self.door.environment.metrics.linksLost.add() }
         self.door.linkEnded(self.tunnel, session: self.session)
     }

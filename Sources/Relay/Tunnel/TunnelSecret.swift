@@ -11,6 +11,11 @@ struct TunnelSecret: Sendable, CustomStringConvertible {
         self.reveal = Self.random()
     }
 
+    /// One that was made before.
+    init(_ reveal: String) {
+        self.reveal = reveal
+    }
+
     /// 128 random bits as 32 hex digits.
     static func random() -> String {
         SymmetricKey(size: .bits128).withUnsafeBytes { bytes in

@@ -26,12 +26,12 @@ final class TLSWaitHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.promise.fail(DialError.tlsFailed(reason: DialReason.sentence(ofTLS: error)))
+        self.promise.fail(DialReason.error(ofTLS: error))
         context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.promise.fail(DialError.tlsFailed(reason: "it hung up during the handshake"))
+        self.promise.fail(DialReason.hungUp)
         context.fireChannelInactive()
     }
 }

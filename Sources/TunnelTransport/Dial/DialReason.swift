@@ -29,7 +29,22 @@ enum DialReason {
         }
     }
 
-    static func sentence(ofTLS error: any Error) -> String {
+    /// A relay that is starting, or a balancer in front of none: worth another try, other than a
+    /// certificate that does not fit.
+    static let hungUp = DialError.unreachable(reason: "it hung up during the TLS handshake")
+
+    static func error(ofTLS error: any Error) -> DialError {
+        switch error {
+        case NIOSSLError.uncleanShutdown, is IOError, is ChannelError:
+            return Self.hungUp
+        case NIOSSLError.handshakeFailed(let reason) where "\(reason)".isEndOfFile:
+            return Self.hungUp
+        default:
+            return .tlsFailed(reason: Self.sentence(ofTLS: error))
+        }
+    }
+
+    private static func sentence(ofTLS error: any Error) -> String {
         switch error {
         case let error as NIOSSLExtraError where error == .failedToValidateHostname:
             return "its certificate is for another host"
@@ -42,9 +57,6 @@ enum DialReason {
             }
             if text.contains("WRONG_VERSION_NUMBER") || text.contains("HTTP_REQUEST") {
                 return "it does not speak TLS on this port"
-            }
-            if text.contains("eofDuringHandshake") {
-                return "it hung up during the handshake"
             }
             return text
         default:
@@ -70,5 +82,12 @@ enum DialReason {
         case ENETUNREACH, EHOSTUNREACH: "there is no route to it"
         default: "system error \(code)"
         }
+    }
+}
+
+extension String {
+    /// How BoringSSL's errors say, through NIOSSL, that the peer closed the connection.
+    fileprivate var isEndOfFile: Bool {
+        self.contains("EOF during handshake") || self.contains("eofDuringHandshake")
     }
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import ssl
 import urllib.error
 import urllib.request
@@ -96,6 +97,13 @@ class Relay:
                 return reply.status, reply.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def metric(self, name: str) -> float:
+        """A metric without `pgshare_`; of one with labels, the sum."""
+        text = self.request("GET", "/metrics")[1]
+        found = re.findall(rf"^pgshare_{name}(?:{{[^}}]*}})? (\S+)$", text, re.M)
+        assert found, f"no metric {name}"
+        return sum(map(float, found))
 
     def command(self, *arguments: str, token: str | None = None, **options):
         """A command of pgshare that talks to this relay."""
