@@ -1,5 +1,6 @@
 import Foundation
 public import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import NIOPosix
 public import ServiceLifecycle
@@ -11,6 +12,7 @@ public final class Relay: Service {
     private let configuration: RelayConfiguration
     private let logger: Logger
     private let onListening: @Sendable (RelayAddresses) -> Void
+    private let tls = NIOLockedValueBox<TLSContextBox?>(nil)
 
     /// Creates a relay; ``run()`` starts it.
     ///
@@ -35,12 +37,19 @@ public final class Relay: Service {
             numberOfThreads: max(1, self.configuration.eventLoops))
         do {
             let house = try await RelayHouse(self.configuration, group: group, self.logger)
+            self.tls.withLockedValue { $0 = house.tls }
             try await house.run(onListening: self.onListening)
         } catch {
             try? await group.shutdownGracefully()
             throw error
         }
         try? await group.shutdownGracefully()
+    }
+
+    /// Serves the certificate that its files hold now. A running relay looks by itself every
+    /// second; who has just replaced it need not wait.
+    public func reloadCertificate() {
+        self.tls.withLockedValue { $0 }?.reloadIfChanged()
     }
 }
 
@@ -64,7 +73,7 @@ private struct RelayHouse: Sendable {
     let registry = TunnelRegistry()
     let admission = AdmissionGate()
     let frontDoor: FrontDoor
-    let readiness = Readiness()
+    let readiness: Readiness
 
     init(
         _ configuration: RelayConfiguration, group: MultiThreadedEventLoopGroup, _ logger: Logger
@@ -72,6 +81,7 @@ private struct RelayHouse: Sendable {
         self.configuration = configuration
         self.group = group
         self.logger = logger
+        self.readiness = Readiness(doors: configuration.httpHost == nil ? 1 : 2)
         self.metrics = RelayMetrics()
         self.directory = ShareDirectory(online: self.metrics.sharesOnline)
         self.store = try SQLiteShareStore(folder: configuration.stateFolder)
@@ -114,11 +124,15 @@ private struct RelayHouse: Sendable {
         let postgresPort = server.localAddress?.port ?? self.configuration.postgresPort
         let door = self.tunnelDoor(postgresPort: postgresPort)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try await self.listenForAgents(door) { address in
-                    await self.readiness.open()
-                    onListening(
-                        self.addresses(postgresPort: postgresPort, httpsPort: address?.port))
+            for place in self.agentDoors {
+                group.addTask {
+                    try await self.listenForAgents(door, at: place) { address in
+                        let port = address?.port ?? place.port
+                        guard let ports = await self.readiness.opened(place, port: port) else {
+                            return
+                        }
+                        onListening(self.addresses(postgresPort: postgresPort, ports))
+                    }
                 }
             }
             group.addTask { try await self.maintain() }
@@ -160,23 +174,43 @@ private struct RelayHouse: Sendable {
         }
     }
 
+    /// Where agents and the API come in.
+    private var agentDoors: [AgentDoorPlace] {
+        let configuration = self.configuration
+        var places = [
+            AgentDoorPlace(
+                host: configuration.httpsHost, port: configuration.httpsPort, usesTLS: true)
+        ]
+        if let host = configuration.httpHost {
+            places.append(
+                AgentDoorPlace(host: host, port: configuration.httpPort, usesTLS: false))
+        }
+        return places
+    }
+
     private func listenForAgents(
-        _ tunnels: RelayTunnelDoor,
+        _ tunnels: RelayTunnelDoor, at place: AgentDoorPlace,
         onListening: @escaping @Sendable (SocketAddress?) async -> Void
     ) async throws {
         do {
-            try await self.httpsDoor(tunnels, onListening: onListening).run()
+            try await self.httpDoor(tunnels, at: place, onListening: onListening).run()
         } catch let error where !(error is CancellationError) {
-            let address = "\(self.configuration.httpsHost):\(self.configuration.httpsPort)"
-            throw RelayError("cannot listen for agents on \(address): \(error)")
+            throw RelayError("cannot listen for agents on \(place.host):\(place.port): \(error)")
         }
     }
 
-    private func addresses(postgresPort: Int, httpsPort: Int?) -> RelayAddresses {
-        RelayAddresses(
-            postgres: "\(self.configuration.postgresHost):\(postgresPort)",
-            https: "\(self.configuration.httpsHost):\(httpsPort ?? self.configuration.httpsPort)",
+    private func addresses(postgresPort: Int, _ ports: [AgentDoorPlace: Int]) -> RelayAddresses {
+        var addresses = RelayAddresses(
+            postgres: "\(self.configuration.postgresHost):\(postgresPort)", https: "",
             caFile: self.caFile)
+        for (place, port) in ports {
+            if place.usesTLS {
+                addresses.https = "\(place.host):\(port)"
+            } else {
+                addresses.http = "\(place.host):\(port)"
+            }
+        }
+        return addresses
     }
 
     private func tunnelDoor(postgresPort: Int) -> RelayTunnelDoor {
@@ -194,15 +228,14 @@ private struct RelayHouse: Sendable {
             directory: self.directory, registry: self.registry, environment: environment)
     }
 
-    private func httpsDoor(
-        _ tunnels: RelayTunnelDoor,
+    private func httpDoor(
+        _ tunnels: RelayTunnelDoor, at place: AgentDoorPlace,
         onListening: @escaping @Sendable (SocketAddress?) async -> Void
     ) -> HTTPDoor {
         let store = self.store
         return HTTPDoor(
-            configuration: HTTPDoorConfiguration(
-                host: self.configuration.httpsHost, port: self.configuration.httpsPort),
-            group: self.group, tls: self.tls,
+            configuration: HTTPDoorConfiguration(host: place.host, port: place.port),
+            group: self.group, tls: place.usesTLS ? self.tls : nil,
             gate: TokenGate(isOpen: self.configuration.isOpen) { hash in
                 try await store.owner(of: hash)
             },
@@ -277,13 +310,32 @@ private struct RelayHouse: Sendable {
     }
 }
 
+/// Where one of the doors for agents and the API stands.
+private struct AgentDoorPlace: Hashable, Sendable {
+    let host: String
+    /// As it was asked for; 0 picks a free one.
+    let port: Int
+    let usesTLS: Bool
+}
+
 /// Whether the doors are open, and whether the relay should stop.
 private actor Readiness {
-    private(set) var isOpen = false
+    private let doors: Int
+    private var ports: [AgentDoorPlace: Int] = [:]
     private var isStopping = false
     private var waiters: [CheckedContinuation<Void, Never>] = []
 
-    func open() { self.isOpen = true }
+    init(doors: Int) { self.doors = doors }
+
+    var isOpen: Bool { !self.isStopping && self.ports.count == self.doors }
+
+    /// One more door is open.
+    ///
+    /// - Returns: The ports of all of them, once it was the last.
+    func opened(_ place: AgentDoorPlace, port: Int) -> [AgentDoorPlace: Int]? {
+        self.ports[place] = port
+        return self.isOpen ? self.ports : nil
+    }
 
     func waitForShutdown() async {
         guard !self.isStopping else { return }
@@ -292,7 +344,6 @@ private actor Readiness {
 
     func shutDown() {
         self.isStopping = true
-        self.isOpen = false
         for waiter in self.waiters { waiter.resume() }
         self.waiters = []
     }

@@ -13,6 +13,11 @@ public struct RelayConfiguration: Sendable {
     public var httpsHost = "127.0.0.1"
     /// The port of ``httpsHost``.
     public var httpsPort = 8_443
+    /// Where the same is served without TLS, for a reverse proxy of this machine that has it; nil
+    /// for nowhere. A loopback address: tokens travel there in clear.
+    public var httpHost: String?
+    /// The port of ``httpHost``.
+    public var httpPort = 0
     /// The certificate chain and key to serve, PEM; nil makes development certificates.
     public var certificateFile: String?
     /// The key of ``certificateFile``.
@@ -38,11 +43,13 @@ public struct RelayAddresses: Sendable, Hashable, Codable {
     public var postgres: String
     /// `host:port` of the HTTPS door.
     public var https: String
+    /// `host:port` of the door without TLS, if there is one.
+    public var http: String?
     /// What clients and agents verify the certificate with, if this relay made it itself.
     public var caFile: String?
 
     enum CodingKeys: String, CodingKey {
-        case postgres, https
+        case postgres, https, http
         case caFile = "ca_file"
     }
 }

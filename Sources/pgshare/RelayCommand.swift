@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import Relay
 import ServiceLifecycle
+import SharePolicy
 import UnixSignals
 
 /// `pgshare relay`: the public server.
@@ -23,6 +24,8 @@ struct RelayCommand: AsyncParsableCommand {
     var postgresListen: String?
     @Option(help: "Where agents connect, HOST:PORT; default: 127.0.0.1:8443. Port 0: any.")
     var httpsListen: String?
+    @Option(help: "The same without TLS, for a reverse proxy: HOST:PORT of this machine.")
+    var httpListen: String?
     @Option(help: "The certificate chain to serve, PEM; default: one made for development.")
     var tlsCert: String?
     @Option(help: "The key of --tls-cert, PEM.")
@@ -50,7 +53,8 @@ struct RelayCommand: AsyncParsableCommand {
             Self.tell(addresses, json: json)
         }
         var group = ServiceGroupConfiguration(
-            services: [relay], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: [relay, HangupService(relay: relay)],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         group.logger.logLevel = .warning
         do {
             try await ServiceGroup(configuration: group).run()
@@ -71,6 +75,15 @@ struct RelayCommand: AsyncParsableCommand {
         let https = try await settings.listenAddress(
             .httpsListen, flag: self.httpsListen, default: "127.0.0.1:8443")
         (configuration.httpsHost, configuration.httpsPort) = https
+        if let http = try await settings.string(.httpListen, flag: self.httpListen) {
+            let address = try await settings.listenAddress(
+                .httpListen, flag: self.httpListen, default: http)
+            guard Self.isLoopback(address.host) else {
+                throw SettingsError.unusableValue(
+                    .httpListen, expected: "an address of this machine alone: 127.0.0.1:PORT")
+            }
+            (configuration.httpHost, configuration.httpPort) = (address.host, address.port)
+        }
         configuration.certificateFile = try await settings.string(.tlsCert, flag: self.tlsCert)
         configuration.keyFile = try await settings.string(.tlsKey, flag: self.tlsKey)
         configuration.isOpen = try await settings.bool(.open, flag: self.open)
@@ -83,14 +96,32 @@ struct RelayCommand: AsyncParsableCommand {
         return configuration
     }
 
+    private static func isLoopback(_ host: String) -> Bool {
+        CIDR("127.0.0.0/8")?.contains(address: host) == true || host == "::1"
+            || host.lowercased() == "localhost"
+    }
+
     private static func tell(_ addresses: RelayAddresses, json: Bool) {
         if json {
             try? Output.printJSON(addresses)
         } else {
             let ca = addresses.caFile.map { ", CA in \($0)" } ?? ""
-            print("clients on \(addresses.postgres), agents on https://\(addresses.https)\(ca)")
+            let http = addresses.http.map { " and http://\($0)" } ?? ""
+            print(
+                "clients on \(addresses.postgres), agents on https://\(addresses.https)\(http)\(ca)"
+            )
         }
         Output.flush()
+    }
+}
+
+/// Reads the certificate again on SIGHUP, which would end the process otherwise.
+private struct HangupService: Service {
+    let relay: Relay
+
+    func run() async {
+        let signals = await UnixSignalsSequence(trapping: .sighup)
+        for await _ in signals.cancelOnGracefulShutdown() { self.relay.reloadCertificate() }
     }
 }
 

@@ -1,11 +1,17 @@
 """What a person does: wrong settings, odd names, transports, ports that are taken."""
 
+import contextlib
 import signal
 import socket
+import ssl
 import time
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from harness import tools, wire
+from harness.pgshare import pgshare
 from harness.processes import Child, run
 from harness.tcp_proxy import TCPProxy
 from harness.waiting import stays_true, wait_for
@@ -28,6 +34,61 @@ def test_a_relay_whose_port_is_taken_says_so_and_ends(door, tmp_path):
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr
     assert "in use" in done.stderr
+
+
+def test_the_door_without_tls_serves_agents_of_a_proxy_and_stands_on_loopback_only(
+    new_relay, new_agent, cluster
+):
+    relay = new_relay("--http-listen", "127.0.0.1:0")
+    address = relay.child.wait_json("the relay to listen", lambda value: "http" in value)["http"]
+    with urllib.request.urlopen(f"http://{address}/readyz", timeout=30) as reply:
+        assert reply.status == 200
+    agent = new_agent(relay, cluster, url=f"http://{address}")
+    with WireClient(agent.endpoint) as client:
+        assert client.query("select 1") == [[b"1"]]
+    done = pgshare("relay", "--http-listen", "0.0.0.0:0", "--state", str(relay.state))
+    assert done.returncode == 2
+
+
+def test_a_new_certificate_is_served_after_sighup_and_no_session_ends(
+    new_relay, new_agent, cluster, tmp_path
+):
+    def make(name: str) -> Path:
+        done = pgshare("certs", "init", "--out", str(tmp_path / name))
+        assert done.returncode == 0, done.stderr
+        return tmp_path / name
+
+    def served(endpoint) -> bytes:
+        with WireClient(endpoint) as client:
+            return client.socket.getpeercert(binary_form=True)
+
+    old, new = make("old"), make("new")
+    leaf, key = certificate_files(old)
+    relay = new_relay("--tls-cert", str(leaf), "--tls-key", str(key), ca_file=old / "ca.pem")
+    agent = new_agent(relay, cluster)
+    with WireClient(agent.endpoint) as client:
+        before = served(agent.endpoint)
+        for target, source in zip((key, leaf), reversed(certificate_files(new)), strict=True):
+            target.write_bytes(source.read_bytes())
+        relay.child.signal(signal.SIGHUP)
+        endpoint = replace(agent.endpoint, ca_file=new / "ca.pem")
+
+        def is_new() -> bool:
+            with contextlib.suppress(ssl.SSLError):
+                return served(endpoint) != before
+            return False
+
+        wait_for("the new certificate", is_new)
+        assert client.query("select 1") == [[b"1"]]
+    assert relay.child.is_running
+
+
+def certificate_files(folder: Path) -> tuple[Path, Path]:
+    """The leaf and its key of `pgshare certs init`."""
+    keys = [path for path in folder.iterdir() if "key" in path.name and "ca" not in path.name]
+    leaves = [path for path in folder.glob("*.pem") if path not in keys and "ca" not in path.name]
+    assert len(keys) == len(leaves) == 1, list(folder.iterdir())
+    return leaves[0], keys[0]
 
 
 def test_an_agent_waits_for_a_relay_that_is_not_there_yet(relay, cluster, new_agent):

@@ -64,24 +64,39 @@ public final class AgentTunnel: Sendable {
         if let loop = self.loops.first { await self.service.settle(on: loop) }
     }
 
+    /// A tunnel that stood for less counts as a try that failed: a relay that takes a tunnel and
+    /// drops it at once is not dialled without end.
+    private static let steadyAfter = TimeAmount.seconds(10)
+
+    /// What a child task of ``keepServing()`` has to tell.
+    private enum Outcome: Sendable {
+        /// The tunnel of that number is over, and what the relay said.
+        case over(Int, LinkError?)
+        /// The relay wants it replaced; it still serves the clients it has.
+        case draining(Int)
+        /// It is over and was never to be replaced.
+        case nothing
+    }
+
     private func keepServing() async throws {
         var share = self.share
         var backoff = Backoff()
         var generator = SystemRandomNumberGenerator()
-        try await withThrowingTaskGroup(of: LinkError?.self) { group in
+        var number = 0
+        try await withThrowingTaskGroup(of: Outcome.self) { group in
             while !Task.isCancelled {
                 do {
                     let first = try await self.hello(share)
-                    backoff.reset()
+                    let since = NIODeadline.now()
                     share.id = first.welcome.share
                     share.expiresIn = nil
                     share.expiresAt = first.welcome.expiresAt
                     self.announce(first.welcome)
-                    let moved = AsyncStream.makeStream(of: Void.self)
-                    group.addTask {
-                        await self.serve(first) { moved.continuation.yield() }
-                    }
-                    try await self.waitForNext(moved.stream, &group)
+                    number += 1
+                    self.serve(first, number: number, in: &group)
+                    let isOver = try await self.waitForNext(number, &group)
+                    if NIODeadline.now() - since >= Self.steadyAfter { backoff.reset() }
+                    if let isOver { throw isOver }
                 } catch {
                     try await self.pause(after: error, share, &backoff, &generator)
                 }
@@ -90,17 +105,41 @@ public final class AgentTunnel: Sendable {
         }
     }
 
-    /// Waits until the tunnel is over, or a replacement is wanted while it drains.
-    private func waitForNext(
-        _ moved: AsyncStream<Void>, _ group: inout ThrowingTaskGroup<LinkError?, any Error>
-    ) async throws {
+    private func serve(
+        _ first: Standing, number: Int, in group: inout ThrowingTaskGroup<Outcome, any Error>
+    ) {
+        let (moves, continuation) = AsyncStream.makeStream(of: Void.self)
         group.addTask {
-            for await _ in moved { break }
-            return nil
+            let error = await self.serve(first) { continuation.yield() }
+            continuation.finish()
+            return .over(number, error)
         }
-        if let error = try await group.next() ?? nil, !error.retry {
-            throw AgentError(code: error.code, message: error.message)
+        group.addTask {
+            for await _ in moves { return .draining(number) }
+            return .nothing
         }
+    }
+
+    /// Waits until the tunnel of that number is over, or a replacement is wanted while it drains.
+    ///
+    /// - Returns: Why it is over; nil if it drains.
+    private func waitForNext(
+        _ number: Int, _ group: inout ThrowingTaskGroup<Outcome, any Error>
+    ) async throws -> LinkError? {
+        while let outcome = try await group.next() {
+            switch outcome {
+            case .over(number, let error):
+                return error
+                    ?? LinkError(
+                        code: "lost", message: "the connection to the relay was lost", retry: true)
+            case .draining(number):
+                return nil
+            case .over, .draining, .nothing:
+                // An older one, that was replaced: what becomes of it matters no more.
+                continue
+            }
+        }
+        throw CancellationError()
     }
 
     private func announce(_ welcome: HelloOK) {
@@ -118,7 +157,7 @@ public final class AgentTunnel: Sendable {
         after error: any Error, _ share: Hello.ShareRequest, _ backoff: inout Backoff,
         _ generator: inout SystemRandomNumberGenerator
     ) async throws {
-        if error is CancellationError || error is AgentError { throw error }
+        try Task.checkCancellation()
         if let refusal = error as? LinkError, !refusal.retry {
             throw AgentError(code: refusal.code, message: refusal.message)
         }

@@ -43,12 +43,19 @@ def _address(text: str) -> Listening:
 class Relay:
     """`pgshare relay` on ports of its own choosing, over one state folder."""
 
-    def __init__(self, state: Path, *more: str, environment: dict[str, str] | None = None):
+    def __init__(
+        self,
+        state: Path,
+        *more: str,
+        environment: dict[str, str] | None = None,
+        ca_file: Path | None = None,
+    ):
         self.state = state
         self.more = more
         self.environment = environment or {}
         self.postgres_port = 0
         self.https_port = 0
+        self._own_ca_file = ca_file
         self.child: Child
         self._tokens: dict[str, str] = {}
         self.start()
@@ -66,7 +73,7 @@ class Relay:
         line = self.child.wait_json("the relay to listen", lambda value: "postgres" in value)
         self.postgres_port = _address(line["postgres"]).port
         self.https_port = _address(line["https"]).port
-        self.ca_file = Path(line["ca_file"])
+        self.ca_file = self._own_ca_file or Path(line["ca_file"])
 
     @property
     def url(self) -> str:
