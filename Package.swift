@@ -43,7 +43,10 @@ let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-s
 let package = Package(
     name: "pgshare",
     platforms: [.macOS(.v15)],
-    products: [.executable(name: "pgshare", targets: ["pgshare"])],
+    products: [
+        .executable(name: "pgshare", targets: ["pgshare"]),
+        .executable(name: "pgshare-microbench", targets: ["pgshare-microbench"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
@@ -106,7 +109,64 @@ let package = Package(
             dependencies: [
                 "Relay", "Agent", "ShareStore", "SharePolicy", "PostgresWire", "TunnelTransport",
                 nioCore, nioPosix, nioSSL, crypto, logging, x509, argumentParser, configuration,
-                lifecycle, unixSignals, httpClient, subprocess,
+                lifecycle, unixSignals, httpClient,
+            ],
+            swiftSettings: settings),
+        .executableTarget(
+            name: "pgshare-microbench",
+            dependencies: [
+                "PostgresWire", "TunnelWire", "TunnelTransport", nioCore, nioEmbedded,
+            ],
+            path: "Benchmarks/MicroBenchmarks", swiftSettings: settings),
+
+        // Tests. End-to-end and tidy tests are Python, in Tests/EndToEnd and Tests/TidyTests.
+        .target(
+            name: "Simulation", dependencies: ["TunnelWire", nioCore], path: "Tests/Simulation",
+            swiftSettings: settings),
+        .target(
+            name: "TestSupport", dependencies: ["CLibpq"], path: "Tests/TestSupport",
+            swiftSettings: settings),
+        .testTarget(
+            name: "PostgresWireTests", dependencies: ["PostgresWire", nioCore, crypto],
+            exclude: ["FailCases"], swiftSettings: settings),
+        .testTarget(
+            name: "TunnelWireTests",
+            dependencies: ["TunnelWire", "Simulation", "SharePolicy", nioCore],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SharePolicyTests", dependencies: ["SharePolicy", nioCore, crypto],
+            swiftSettings: settings),
+        .testTarget(
+            name: "ShareStoreTests", dependencies: ["ShareStore", "SharePolicy", grdb],
+            swiftSettings: settings),
+        .testTarget(
+            name: "TunnelTransportTests",
+            dependencies: [
+                "TunnelTransport", "TunnelWire", nioCore, nioPosix, nioHTTP1, nioTLS, nioEmbedded,
+                nioWebSocket, nioSSL, crypto, x509, asn1,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RelayFrontDoorTests",
+            dependencies: [
+                "Relay", "PostgresWire", "SharePolicy", nioCore, nioPosix, nioEmbedded, nioTLS,
+                nioSSL, crypto, x509, logging,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RelayHTTPTests",
+            dependencies: [
+                "Relay", "pgshare", "PostgresWire", "SharePolicy", "ShareStore",
+                "TunnelTransport", nioCore, nioPosix, nioEmbedded, nioHTTP1, nioWebSocket, nioTLS,
+                nioSSL, logging, x509, asn1, crypto, httpTypes, hummingbird, httpClient,
+                subprocess,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AgentDatabaseTests",
+            dependencies: [
+                "Agent", "CLibpq", "PostgresWire", "TestSupport", nioCore, nioPosix, nioSSL,
+                nioTLS,
             ],
             swiftSettings: settings),
     ],

@@ -34,7 +34,7 @@ struct RelayCommand: AsyncParsableCommand {
     var state: String?
     @Flag(help: "Let agents share without a token of yours.")
     var open = false
-    @Option(help: "Event loops, and links a tunnel; default: one for each core.")
+    @Option(help: "Event loops, and links a tunnel; default: half of the cores.")
     var links: Int?
     @Option(help: "text or json; default: text.")
     var logFormat: String?

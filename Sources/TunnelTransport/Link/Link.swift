@@ -20,6 +20,8 @@ package final class Link: StreamSink {
     private var dirtyPorts: ContiguousArray<any StreamPort> = []
     private var connection: (any LinkConnection)?
     private var isFlushScheduled = false
+    /// Made once: scheduling a flush is on the path of every small message.
+    private var flushTask: @Sendable () -> Void = {}
     private var isReading = false
     private var isHeard = false
     private var isAcknowledgeScheduled = false
@@ -39,6 +41,12 @@ package final class Link: StreamSink {
         self.eventLoop = eventLoop
         self.load = load
         self.machine = LinkMachine(role: role, limits: limits, now: .now())
+        let bound = NIOLoopBound(Weak(link: self), eventLoop: eventLoop)
+        self.flushTask = { bound.value.link?.flush() }
+    }
+
+    private struct Weak {
+        weak var link: Link?
     }
 
     package var isConnected: Bool { self.connection != nil }
@@ -303,8 +311,7 @@ package final class Link: StreamSink {
     private func scheduleFlush() {
         guard !self.isFlushScheduled else { return }
         self.isFlushScheduled = true
-        let loop = self.eventLoop.assumeIsolated()
-        loop.execute { loop.execute { self.flush() } }
+        self.eventLoop.execute(self.flushTask)
     }
 
     private func flush() {

@@ -48,7 +48,7 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
 
     /// Bytes between two promises. Small against the smallest window, so that credit always
     /// comes back, and large against one answer, so that most writes need no promise.
-    package static let promiseEveryBytes = 8 * 1024
+    package static let promiseEveryBytes = 16 * 1024
     /// How long one direction may outlive the other before the stream is reset.
     package static let lingerTimeout = TimeAmount.seconds(30)
 
