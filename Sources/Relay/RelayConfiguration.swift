@@ -29,7 +29,8 @@ public struct RelayConfiguration: Sendable {
     /// Event loops. One link a tunnel is opened for each.
     ///
     /// Half of the cores: the kernel's half of every byte runs beside them, and fewer loops gather
-    /// more into one write. On two cores one loop served 8 clients with a quarter less CPU than two.
+    /// more into one write. On two cores one loop served 8 clients with a quarter less CPU than
+    /// two did.
     public var eventLoops = max(1, System.coreCount / 2)
     /// How long a cut link waits to be resumed.
     public var grace = TimeAmount.seconds(30)
