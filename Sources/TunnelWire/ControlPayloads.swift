@@ -13,6 +13,8 @@ package import NIOCore
 package protocol ControlPayload: Codable, Sendable {
     /// The frame that carries it.
     static var frameType: FrameType { get }
+    /// The JSON, without a header.
+    var payload: ByteBuffer { get }
 }
 
 extension ControlPayload {

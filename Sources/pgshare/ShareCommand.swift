@@ -230,6 +230,7 @@ struct SharePlan: Sendable {
             result = .failure(error)
         }
         try? await group.shutdownGracefully()
+        printer.finish()
         try result.get()
     }
 

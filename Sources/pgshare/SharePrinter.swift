@@ -1,4 +1,5 @@
 import Agent
+import Dispatch
 import Foundation
 import NIOConcurrencyHelpers
 import PostgresWire
@@ -10,7 +11,13 @@ final class SharePrinter: Sendable {
     private let json: Bool
     private let state = NIOLockedValueBox(State())
 
+    /// Lines that may wait for a terminal that takes none. Further ones are dropped.
+    private static let maximumWaitingLines = 10_000
+
+    private let queue = DispatchQueue(label: "pgshare.printer")
+
     private struct State {
+        var waiting = 0
         var probe: DatabaseProbe?
         var address: SharedAddress?
     }
@@ -91,14 +98,41 @@ final class SharePrinter: Sendable {
         Output.flush()
     }
 
-    private func line(_ text: String, _ event: () -> EventLine) {
-        if self.json {
-            try? Output.printJSON(event())
-        } else {
-            let time = Date().formatted(date: .omitted, time: .standard)
-            print("\(time)  \(text)")
+    /// Prints away from the event loops: a terminal that is paused must not stall a client.
+    private func line(
+        _ text: @autoclosure @escaping @Sendable () -> String,
+        _ event: @escaping @Sendable () -> EventLine
+    ) {
+        let isFull = self.state.withLockedValue { state in
+            guard state.waiting < Self.maximumWaitingLines else { return true }
+            state.waiting += 1
+            return false
         }
-        Output.flush()
+        guard !isFull else { return }
+        self.queue.async {
+            self.state.withLockedValue { $0.waiting -= 1 }
+            if self.json {
+                try? Output.printJSON(event())
+            } else {
+                print("\(Self.timeOfDay())  \(text())")
+            }
+            Output.flush()
+        }
+    }
+
+    /// Waits until everything said so far is printed, or a second: the reader may be gone.
+    func finish() {
+        let printed = DispatchSemaphore(value: 0)
+        self.queue.async { printed.signal() }
+        _ = printed.wait(timeout: .now() + .seconds(1))
+    }
+
+    /// `14:03:27`, in local time.
+    private static func timeOfDay() -> String {
+        var now = time(nil)
+        var parts = tm()
+        localtime_r(&now, &parts)
+        return String(format: "%02d:%02d:%02d", parts.tm_hour, parts.tm_min, parts.tm_sec)
     }
 
     /// `15.18`, `18.1` of Postgres's number.
