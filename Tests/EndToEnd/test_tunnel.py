@@ -114,6 +114,54 @@ def test_a_tunnel_gone_for_longer_than_the_grace_ends_its_clients(shaky, cluster
     wait_for("the agent to be back", lambda: answers(agent.endpoint), 90)
 
 
+def test_a_tunnel_of_several_links_serves_every_client_also_over_drops(
+    new_relay, new_agent, new_proxy, cluster
+):
+    """Clients of each event loop, and while bulk data fills one link, clients that cross over."""
+    relay = new_relay("--links", "3")
+    proxy = new_proxy(relay.https_port)
+    agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}")
+    wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3)
+    stop = threading.Event()
+    digests: list[str] = []
+
+    def copy() -> None:
+        with psycopg.connect(agent.endpoint.conninfo()) as connection:
+            digest = hashlib.md5()
+            query = "copy (select n, md5(n::text) from generate_series(1, 400000) n) to stdout"
+            with connection.cursor().copy(query) as rows:
+                for data in rows:
+                    digest.update(data)
+            digests.append(digest.hexdigest())
+
+    def cut_again_and_again() -> None:
+        while not stop.wait(0.5):
+            proxy.cut()
+
+    threads = [threading.Thread(target=run) for run in (copy, copy, cut_again_and_again)]
+    clients = [WireClient(agent.endpoint) for _ in range(7)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(150):
+            for client in clients:
+                client.send(wire.query(f"select {number}"))
+            for client in clients:
+                rows = [got.body for got in client.ready() if got.kind == "D"]
+                assert len(rows) == 1 and rows[0].endswith(str(number).encode())
+        late = [WireClient(agent.endpoint) for _ in range(4)]
+        for client in [*clients, *late]:
+            assert client.query("select 'here'") == [[b"here"]]
+            client.close()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert len(digests) == 2 and len(set(digests)) == 1
+    assert relay.metric("link_resumes_total") > 0
+    wait_for("every stream to end", lambda: relay.metric("streams_open") == 0)
+
+
 def answers(endpoint) -> bool:
     try:
         with WireClient(endpoint) as client:
