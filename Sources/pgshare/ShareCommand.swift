@@ -132,9 +132,10 @@ struct SharePlan: Sendable {
         self.endpoint = endpoint
         let token = try await settings.string(.token, flag: command.token)
         self.token = try Self.checked(token)
+        let state = try await settings.string(.state, default: DefaultPlaces.stateFolder())
         self.caFile =
             try await settings.string(.caFile, flag: command.caFile)
-            ?? DefaultPlaces.caFile(forRelay: relay, state: DefaultPlaces.stateFolder())
+            ?? DefaultPlaces.caFile(forRelay: relay, state: state)
         self.trust = self.caFile.map { .certificateFile($0) } ?? .system
         self.transport =
             try await settings.choice(

@@ -3,6 +3,7 @@ import Dispatch
 import Foundation
 import NIOConcurrencyHelpers
 import PostgresWire
+import SharePolicy
 import TunnelTransport
 
 /// Tells the person, or the program, behind `pgshare share` what happens.
@@ -79,7 +80,9 @@ final class SharePrinter: Sendable {
         guard old != address else {
             return self.line("connected to the relay again") { EventLine(event: "reconnected") }
         }
-        let shared = SharedLine(address, probe, password: self.plan.password.reveal)
+        let shared = SharedLine(
+            address, probe, password: self.plan.password.reveal,
+            bindsChannel: self.plan.auth == .scram)
         if self.json {
             try? Output.printJSON(shared)
             return Output.flush()
@@ -95,6 +98,14 @@ final class SharePrinter: Sendable {
 
             until \(Output.time(address.expiresAt)), or Ctrl-C
             """)
+        if probe.isSuperuser, !self.plan.readOnly {
+            print(
+                """
+
+                Clients are superusers: they can read files and run programs on this machine.
+                If that is not meant, share as another role, or with --read-only.
+                """)
+        }
         Output.flush()
     }
 
@@ -170,7 +181,9 @@ struct SharedLine: Encodable, Hashable {
         case expiresAt = "expires_at"
     }
 
-    init(_ address: SharedAddress, _ probe: DatabaseProbe, password: String) {
+    init(
+        _ address: SharedAddress, _ probe: DatabaseProbe, password: String, bindsChannel: Bool
+    ) {
         self.id = address.id
         self.name = address.name
         self.host = address.host
@@ -185,7 +198,7 @@ struct SharedLine: Encodable, Hashable {
             "\(Self.escaped(self.user)):\(Self.escaped(password))@\(address.host):\(address.port)"
         self.url = "postgres://\(authority)/\(Self.escaped(probe.database))?sslmode=require"
         // Channel binding proves the relay by the password, without a certificate authority.
-        self.psql = "psql '\(self.url)&channel_binding=require'"
+        self.psql = "psql '\(self.url)\(bindsChannel ? "&channel_binding=require" : "")'"
     }
 
     private static func escaped(_ text: String) -> String {

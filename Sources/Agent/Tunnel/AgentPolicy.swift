@@ -59,8 +59,9 @@ public struct AgentPolicy: Sendable {
     private func decide(_ parameters: [StartupRequest.Parameter]) -> Decision {
         let user = parameters.first { $0.name == "user" }?.value ?? ""
         let asked = parameters.first { $0.name == "database" }?.value ?? ""
-        // libpq asks for a database named like the user, as typed, where nobody named one.
-        let isDefault = asked.isEmpty || asked == user || asked.hasPrefix(user + ".")
+        // libpq asks for a database named like the user where nobody named one. As USER.SHARE
+        // that is nobody's wish; plain USER may be, and opening another silently would mislead.
+        let isDefault = asked.isEmpty || asked.hasPrefix(user + ".")
         if isDefault || asked == self.database || Self.isPhysicalReplication(parameters) {
             return .serve(BackendRequest(parameters: parameters, database: nil))
         }

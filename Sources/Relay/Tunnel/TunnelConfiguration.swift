@@ -22,5 +22,9 @@ struct TunnelConfiguration: Sendable {
     var limits = LinkLimits()
 
     /// Whether `ID.DOMAIN` leads to this relay.
-    var hasWildcard: Bool { self.domain.contains(".") && !self.domain.hasSuffix(".localhost") }
+    var hasWildcard: Bool {
+        let last = self.domain.split(separator: ".").last ?? ""
+        let isAddress = last.allSatisfy(\.isNumber) || self.domain.contains(":")
+        return self.domain.contains(".") && last != "localhost" && !isAddress
+    }
 }

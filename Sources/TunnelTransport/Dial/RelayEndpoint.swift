@@ -14,7 +14,8 @@ package struct RelayEndpoint: Sendable, Hashable {
         self.usesTLS = usesTLS
     }
 
-    /// Reads `https://HOST[:PORT]` or `http://HOST[:PORT]`; without a scheme it is `https`.
+    /// Reads `https://HOST[:PORT]`, or `http://HOST[:PORT]` for a loopback host; without a scheme
+    /// it is `https`.
     ///
     /// - Returns: nil for anything else: another scheme, a user, a path, a port out of range.
     package init?(_ text: String) {
@@ -32,6 +33,8 @@ package struct RelayEndpoint: Sendable, Hashable {
             rest.removeLast()
         }
         guard let (host, port) = Self.split(rest), Self.isPlainHost(host) else { return nil }
+        // The token would travel in clear.
+        guard usesTLS || Self.isLoopback(host) else { return nil }
         self.init(host: host, port: port ?? (usesTLS ? 443 : 80), usesTLS: usesTLS)
     }
 
@@ -57,6 +60,10 @@ package struct RelayEndpoint: Sendable, Hashable {
         guard let port else { return (String(host), nil) }
         guard let number = Int(port), (1...65535).contains(number) else { return nil }
         return (String(host), number)
+    }
+
+    private static func isLoopback(_ host: String) -> Bool {
+        host == "localhost" || host == "::1" || host.hasPrefix("127.")
     }
 
     /// Only what a name or an address is made of: nothing that could break out of a header.
