@@ -79,7 +79,8 @@ struct ProxyEndpoint: Sendable, Hashable, CustomStringConvertible {
             self.credentials = Self.decoded(rest[..<at])
             rest = rest[rest.index(after: at)...]
         }
-        guard let endpoint = RelayEndpoint("http://\(rest)") else { return nil }
+        // Only the host is read of it; `http` would stand for this machine alone.
+        guard let endpoint = RelayEndpoint("https://\(rest)") else { return nil }
         self.host = endpoint.host
         self.port = RelayEndpoint.split(rest.hasSuffix("/") ? rest.dropLast() : rest)?.port ?? 3128
     }
