@@ -232,7 +232,7 @@ struct DialSettingsTests {
 
     @Test(arguments: [
         "", "ftp://x", "https://", "https://u@x", "https://x/y", "https://x:0", "https://x:65536",
-        "https://x:", "https://[::1", "https://x\r\ny", "::1",
+        "https://x:", "https://[::1", "https://x\r\ny", "::1", "http://r.example",
     ])
     func `a URL that is not a relay's is refused`(text: String) {
         #expect(RelayEndpoint(text) == nil)
