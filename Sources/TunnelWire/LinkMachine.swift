@@ -96,6 +96,8 @@ package struct LinkMachine: Sendable {
     /// Bytes came that were not acknowledged: call ``acknowledge()`` within
     /// ``LinkLimits/acknowledgeWithin``.
     package var owesAcknowledgement: Bool { self.received > self.receivedAcknowledged }
+    /// The next bytes to write go on in the middle of a frame: nothing else may come before them.
+    package var isInsideFrame: Bool { self.replay.isInsideFrame }
     package func contains(_ handle: StreamHandle) -> Bool { self.streams.contains(handle) }
     /// DATA bytes that came on this stream so far, and that were accepted for sending.
     package func offsets(of handle: StreamHandle) -> (received: UInt64, accepted: UInt64)? {

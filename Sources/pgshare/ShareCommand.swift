@@ -222,7 +222,7 @@ struct SharePlan: Sendable {
             try await runUntilSignal { try await tunnel.run() }
             result = .success(())
         } catch let error as AgentError {
-            result = .failure(CommandFailure(error.message))
+            result = .failure(CommandFailure(SharePrinter.printable(error.message)))
         } catch let error as DatabaseSettingsError {
             result = .failure(CommandFailure("\(error)"))
         } catch let error as DialError {

@@ -37,15 +37,16 @@ final class SharePrinter: Sendable {
         case .shared(let address): self.shared(address)
         case .clientConnected(let client, let name):
             let program = name.isEmpty ? "" : " (\(Self.printable(name)))"
-            self.line("client connected from \(client)\(program)") {
+            self.line("client connected from \(Self.printable(client))\(program)") {
                 EventLine(event: "client_connected", client: client, applicationName: name)
             }
         case .clientDisconnected(let client):
-            self.line("client from \(client) disconnected") {
+            self.line("client from \(Self.printable(client)) disconnected") {
                 EventLine(event: "client_disconnected", client: client)
             }
         case .clientRefused(let client, let sqlState, let reason):
-            self.line("client from \(client) refused: \(Self.printable(reason)) (\(sqlState))") {
+            let why = "\(Self.printable(reason)) (\(Self.printable(sqlState)))"
+            self.line("client from \(Self.printable(client)) refused: \(why)") {
                 EventLine(
                     event: "client_refused", client: client, sqlState: sqlState, reason: reason)
             }

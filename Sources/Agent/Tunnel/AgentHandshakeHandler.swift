@@ -71,8 +71,10 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
         self.unread.writeImmutableBuffer(bytes)
         do {
             switch try self.machine.receive(&self.unread) {
-            case .readMore: break
-            case .welcomed(let ok): try self.finish(.welcomed(ok), context: context)
+            case .readMore: self.unread.discardReadBytes()
+            case .welcomed(let ok):
+                guard ok.isPlausible else { throw LinkViolation.badPayload(.helloOK) }
+                try self.finish(.welcomed(ok), context: context)
             case .resumed(let ok): try self.finish(.resumed(ok), context: context)
             case .refused(let error): self.fail(error, context: context)
             }

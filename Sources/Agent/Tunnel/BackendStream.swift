@@ -29,6 +29,9 @@ final class BackendStream: StreamPort {
     private var unread = ByteBuffer()
     private var key: CancelKey?
     private var isEncrypted = false
+    private var isConnecting = false
+    /// The backend's channel while it greets.
+    private var channel: (any Channel)?
     private var isConnected = false
     private var isOver = false
 
@@ -71,7 +74,12 @@ final class BackendStream: StreamPort {
     private func connect(_ request: BackendRequest) {
         self.request = request
         let connected = self.service.connector.connect(request, on: self.link.eventLoop)
+        self.isConnecting = true
         connected.assumeIsolated().whenComplete { result in
+            self.isConnecting = false
+            // A client that left in the meantime kept its place until here: its connection to
+            // Postgres counted for as long as it was being made.
+            if self.isOver { self.service.release() }
             switch result {
             case .success(let backend): self.connected(backend)
             case .failure(let error): self.failed(error)
@@ -114,6 +122,7 @@ final class BackendStream: StreamPort {
             return self.failed(error)
         }
         self.isConnected = true
+        self.channel = backend.channel
         self.link.bind(self.handle, to: splice)
         self.link.accept(self.handle)
         self.tellConnected()
@@ -146,6 +155,7 @@ final class BackendStream: StreamPort {
                     out.writeImmutableBuffer(self.unread)
                     self.unread = ByteBuffer()
                     self.key = key
+                    self.channel = nil
                     self.onKey(key, self.isEncrypted)
                     return .last(out)
                 case .failed(let error, _):
@@ -155,6 +165,7 @@ final class BackendStream: StreamPort {
             }
         } catch {
             self.failed(BackendFailure(.protocolViolation, detail: "\(error)"))
+            self.channel?.close(promise: nil)
             return .ended
         }
     }
@@ -174,7 +185,7 @@ final class BackendStream: StreamPort {
         self.isOver = true
         self.waiting = []
         self.onEnd()
-        if self.request != nil { self.service.release() }
+        if self.request != nil, !self.isConnecting { self.service.release() }
         if self.isConnected { self.service.tell(.clientDisconnected(client: self.client)) }
     }
 

@@ -7,6 +7,10 @@ import TunnelWire
 
 /// Turns what an agent asks for into a share that the store keeps.
 struct ShareClaims: Sendable {
+    /// Rounds of PBKDF2 that the relay does itself for a password in clear. Postgres's default is
+    /// 4,096; a million would let one owner keep the cores of the relay busy.
+    private static let maximumPasswordIterations = 16_384
+
     let store: any ShareStore
     let configuration: TunnelConfiguration
     let limits: Claim.Limits
@@ -73,7 +77,8 @@ struct ShareClaims: Sendable {
         let askedID = request.id.map { ShareID(rawValue: $0) }
         if let askedID, askedID == nil { throw TunnelRefusal(.badRequest, detail: "share id") }
         guard let verifier = SCRAMVerifier(request.verifier),
-            let method = Share.AuthMethod(rawValue: request.auth)
+            let method = Share.AuthMethod(rawValue: request.auth),
+            method == .scram || verifier.iterations <= Self.maximumPasswordIterations
         else { throw TunnelRefusal(.badRequest, detail: "verifier or auth") }
         var generator = SystemRandomNumberGenerator()
         return Share(

@@ -45,7 +45,8 @@ final class TunnelHandshakeHandler: ChannelInboundHandler, RemovableChannelHandl
             }
             switch action {
             case .readMore:
-                break
+                // Skipped frames leave nothing behind.
+                self.unread.discardReadBytes()
             case .hello(let hello):
                 self.isDecided = true
                 self.door.hello(hello, self.connection(context))

@@ -131,8 +131,10 @@ package final class Link: StreamSink {
         self.graceTimer = nil
         guard !self.isOver else { return }
         self.isOver = true
+        let isInsideFrame = self.machine.isInsideFrame
         let handles = self.machine.expire()
-        if let told { connection?.write(Chunk(head: told.frame)) }
+        // In the middle of a frame that is sent again, a frame of ours would be taken for its bytes.
+        if let told, !isInsideFrame { connection?.write(Chunk(head: told.frame)) }
         connection?.closeAfterFlush()
         let ports = handles.compactMap { self.port($0) }
         self.ports = []

@@ -74,6 +74,7 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
     private var closesAfterWrites = false
     /// The last eight bytes that were delivered, the newest lowest.
     private var tail: UInt64 = 0
+    private var hasDelivered = false
     /// The far socket sent its EOF, and FIN is on its way.
     private var isInputOver = false
     private var isClosed = false
@@ -181,6 +182,7 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
     }
 
     private func rememberTail(of bytes: ByteBuffer) {
+        self.hasDelivered = true
         let end = bytes.writerIndex
         if bytes.readableBytes >= 8, let last: UInt64 = bytes.getInteger(at: end - 8) {
             self.tail = last
@@ -193,7 +195,7 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
     /// nothing yet: then a message of the relay's own may follow. In the middle of a row it
     /// would be taken for data.
     package var isBetweenMessages: Bool {
-        self.tail == 0 || (self.tail >> 8) & 0xFF_FFFF_FFFF == 0x5A_0000_0005
+        !self.hasDelivered || (self.tail >> 8) & 0xFF_FFFF_FFFF == 0x5A_0000_0005
     }
 
     private func stageDelivery(_ bytes: ByteBuffer) {
@@ -221,6 +223,12 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         guard self.unpromisedBytes >= Self.promiseEveryBytes else {
             return context.write(Self.wrapOutboundOut(bytes), promise: nil)
         }
+        self.writePromised(bytes, of: handle)
+    }
+
+    /// Writes bytes whose arrival in the far socket gives credit back, theirs and of all before.
+    private func writePromised(_ bytes: ByteBuffer, of handle: StreamHandle) {
+        guard let context else { return }
         let taken = self.unpromisedBytes
         self.unpromisedBytes = 0
         let promise = context.eventLoop.makePromise(of: Void.self)
@@ -280,7 +288,8 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
 
     /// Closing drops what waits in the socket, so a slow client is given time for the rest.
     private func closeAfterWrites() {
-        guard self.writesUnderWay > 0, let context else { return self.closeNow() }
+        guard let context else { return self.closeNow() }
+        if let handle, self.unpromisedBytes > 0 { self.writePromised(ByteBuffer(), of: handle) }
         context.flush()
         // The flush may have been all it took.
         guard self.writesUnderWay > 0 else { return self.closeNow() }

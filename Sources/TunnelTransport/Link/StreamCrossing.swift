@@ -76,11 +76,16 @@ package final class CrossingPort: StreamPort, Sendable {
 
     private let farLoop: any EventLoop
     private let linkState: NIOLoopBoundBox<LinkState>
-    private let farState: NIOLoopBoundBox<SpliceHandler?>
+    /// Weak: the splice holds this port by its sink. Its channel's pipeline keeps it alive.
+    private struct FarState {
+        weak var splice: SpliceHandler?
+    }
+
+    private let farState: NIOLoopBoundBox<FarState>
 
     init(farLoop: any EventLoop, linkLoop: any EventLoop) {
         self.farLoop = farLoop
-        self.farState = NIOLoopBoundBox(nil, eventLoop: farLoop)
+        self.farState = NIOLoopBoundBox(FarState(), eventLoop: farLoop)
         self.linkState = NIOLoopBoundBox.makeBoxSendingValue(LinkState(), eventLoop: linkLoop)
     }
 
@@ -91,11 +96,11 @@ package final class CrossingPort: StreamPort, Sendable {
     }
 
     /// The splice; on its own event loop, set before the stream is opened.
-    package func bind(_ splice: SpliceHandler) { self.farState.value = splice }
+    package func bind(_ splice: SpliceHandler) { self.farState.value.splice = splice }
 
     private func tell(_ what: @escaping @Sendable (SpliceHandler) -> Void) {
         self.farLoop.execute {
-            if let splice = self.farState.value { what(splice) }
+            if let splice = self.farState.value.splice { what(splice) }
         }
     }
 

@@ -86,9 +86,11 @@ package final class WebSocketTransportHandler: ChannelDuplexHandler, RemovableCh
             let close = WebSocketClose(code: error.closeCode, reason: error.message)
             self.fail(error, close: close, context: context)
         }
-        if self.unread.readableBytes == 0 {
-            self.unread = ByteBuffer()
-        }
+        // What is left is a part of a header. A buffer keeps the bytes that were read from it, and
+        // would grow with every byte of the connection if it were appended to for ever.
+        self.unread =
+            self.unread.readableBytes == 0
+            ? ByteBuffer() : ByteBuffer(bytes: self.unread.readableBytesView)
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
