@@ -64,7 +64,7 @@ final class FrontDoor: Sendable {
             .serverChannelOption(.maxMessagesPerRead, value: 16)
             .childChannelInitializer { channel in
                 do {
-                    try Self.configure(channel, userTimeout: configuration.userTimeout)
+                    try Self.configure(channel)
                     try services.welcome(channel)
                     return channel.eventLoop.makeSucceededVoidFuture()
                 } catch {
@@ -86,15 +86,15 @@ final class FrontDoor: Sendable {
 
     /// Sets a client's socket up. A client whose socket is gone already is found out by the first
     /// read, so errors of single options do not matter.
-    private static func configure(_ channel: any Channel, userTimeout: TimeAmount) throws {
+    private static func configure(_ channel: any Channel) throws {
         guard let options = channel.syncOptions else { return }
         try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
         try options.setOption(.socketOption(.so_keepalive), value: 1)
         #if os(Linux)
-            let milliseconds = Int(userTimeout.nanoseconds / 1_000_000)
-            try options.setOption(
-                .tcpOption(.init(rawValue: TCP_USER_TIMEOUT)), value: milliseconds)
-            // Half-open clients are found after 60 s of silence and three probes.
+            // Half-open clients are found after 60 s of silence and three probes. No
+            // TCP_USER_TIMEOUT: it also ends a client that is there but reads nothing for that
+            // long (a result in a pager), because its closed window counts as unacknowledged.
+            // Source: Linux, `tcp_probe_timer` in net/ipv4/tcp_timer.c.
             try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 60)
             try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
             try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)

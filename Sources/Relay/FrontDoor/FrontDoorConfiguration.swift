@@ -25,12 +25,6 @@ struct FrontDoorConfiguration: Sendable {
     /// A pool that reconnects at once opens a few hundred; Linux caps it at `somaxconn`, 4096.
     var backlog: Int32 = 1_024
 
-    /// How long sent bytes may stay unacknowledged before the kernel gives a client up.
-    ///
-    /// The tunnel gives a silent peer 25 s (DESIGN.md 4); a client that is worse off than that is
-    /// gone.
-    var userTimeout = TimeAmount.seconds(30)
-
     /// Bytes that a client may send behind its password before it has its answer.
     ///
     /// As much as one read takes from a socket; what comes later waits in the kernel.
