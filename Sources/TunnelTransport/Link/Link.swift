@@ -133,7 +133,7 @@ package final class Link: StreamSink {
         self.isOver = true
         let isInsideFrame = self.machine.isInsideFrame
         let handles = self.machine.expire()
-        // In the middle of a frame that is sent again, a frame of ours would be taken for its bytes.
+        // In the middle of a frame that is sent again, an ERROR would be taken for its bytes.
         if let told, !isInsideFrame { connection?.write(Chunk(head: told.frame)) }
         connection?.closeAfterFlush()
         let ports = handles.compactMap { self.port($0) }
