@@ -29,6 +29,8 @@ final class BackendStream: StreamPort {
     private var unread = ByteBuffer()
     private var key: CancelKey?
     private var isEncrypted = false
+    /// Counted among the share's clients.
+    private var isAdmitted = false
     private var isConnecting = false
     /// The backend's channel while it greets.
     private var channel: (any Channel)?
@@ -73,6 +75,7 @@ final class BackendStream: StreamPort {
 
     private func connect(_ request: BackendRequest) {
         self.request = request
+        self.isAdmitted = true
         let connected = self.service.connector.connect(request, on: self.link.eventLoop)
         self.isConnecting = true
         connected.assumeIsolated().whenComplete { result in
@@ -135,6 +138,8 @@ final class BackendStream: StreamPort {
 
     private func tellConnected() {
         let parameters = self.request?.parameters ?? []
+        // Not needed again, and a client may stay for days.
+        self.request = nil
         let name = parameters.first { $0.name == "application_name" }?.value ?? ""
         self.service.tell(.clientConnected(client: self.client, applicationName: name))
     }
@@ -185,7 +190,7 @@ final class BackendStream: StreamPort {
         self.isOver = true
         self.waiting = []
         self.onEnd()
-        if self.request != nil, !self.isConnecting { self.service.release() }
+        if self.isAdmitted, !self.isConnecting { self.service.release() }
         if self.isConnected { self.service.tell(.clientDisconnected(client: self.client)) }
     }
 
