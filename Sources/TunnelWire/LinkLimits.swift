@@ -22,7 +22,7 @@ package struct LinkLimits: Sendable, Hashable {
     /// Bytes that wait for credit on one stream before its source is paused.
     package var queueHighWaterBytes = 128 * 1024
     /// An ACK goes out when this many bytes came since the last one: a sixteenth of what the peer
-    /// keeps for replay. One every 64 KiB cost a tenth of the CPU of a COPY.
+    /// keeps for replay. At 64 KiB an ACK stood between every two reads of a COPY.
     package var acknowledgeEveryBytes = 256 * 1024
     /// An ACK goes out this long after the first byte that is not acknowledged.
     package var acknowledgeWithin = TimeAmount.milliseconds(100)
