@@ -39,6 +39,7 @@ let unixSignals = Target.Dependency.product(
     name: "UnixSignals", package: "swift-service-lifecycle")
 let httpClient = Target.Dependency.product(
     name: "AsyncHTTPClient", package: "async-http-client")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
 let package = Package(
@@ -65,6 +66,7 @@ let package = Package(
             url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
@@ -97,19 +99,35 @@ let package = Package(
             ],
             swiftSettings: settings),
         .target(
+            name: "PostgresClient",
+            dependencies: [
+                "CLibpq", "PostgresWire", nioCore, nioPosix, nioTLS, nioSSL, logging,
+            ],
+            swiftSettings: settings),
+        .target(
             name: "Agent",
             dependencies: [
-                "CLibpq", "PostgresWire", "TunnelWire", "SharePolicy", "TunnelTransport", nioCore,
-                nioPosix, nioTLS, nioSSL, crypto, logging,
+                "PostgresClient", "PostgresWire", "TunnelWire", "SharePolicy", "TunnelTransport",
+                nioCore, nioPosix, nioTLS, nioSSL, crypto, logging,
             ],
+            swiftSettings: settings),
+        .target(
+            name: "Deploy",
+            dependencies: [
+                "PostgresClient", "PostgresWire", nioCore, nioPosix, crypto, subprocess,
+                systemPackage,
+            ],
+            swiftSettings: settings),
+        .target(
+            name: "CloudProviders", dependencies: [nioCore, nioHTTP1, nioSSL, crypto, httpClient],
             swiftSettings: settings),
 
         // The commands: the only place of composition.
         .executableTarget(
             name: "pgshare",
             dependencies: [
-                "Relay", "Agent", "ShareStore", "SharePolicy", "PostgresWire", "TunnelTransport",
-                nioCore, nioPosix, nioSSL, crypto, logging, x509, argumentParser, configuration,
+                "Relay", "Agent", "Deploy", "CloudProviders", "PostgresClient", "ShareStore",
+                "SharePolicy", "PostgresWire", "TunnelTransport", nioCore, nioPosix, nioSSL, crypto, logging, x509, argumentParser, configuration,
                 lifecycle, unixSignals, httpClient,
             ],
             swiftSettings: settings),
@@ -164,10 +182,29 @@ let package = Package(
             ],
             swiftSettings: settings),
         .testTarget(
+            name: "PostgresClientTests",
+            dependencies: [
+                "PostgresClient", "CLibpq", "PostgresWire", "TestSupport", nioCore, nioPosix,
+                nioEmbedded, nioSSL, nioTLS,
+            ],
+            swiftSettings: settings),
+        .testTarget(
             name: "AgentDatabaseTests",
             dependencies: [
-                "Agent", "CLibpq", "PostgresWire", "TestSupport", nioCore, nioPosix, nioSSL,
-                nioTLS,
+                "Agent", "PostgresClient", "CLibpq", "PostgresWire", "TestSupport", nioCore,
+                nioPosix, nioSSL, nioTLS,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "DeployTests",
+            dependencies: [
+                "Deploy", "PostgresClient", "PostgresWire", "TestSupport", nioCore, nioPosix,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "CloudProvidersTests",
+            dependencies: [
+                "CloudProviders", nioCore, nioPosix, nioHTTP1, crypto, hummingbird, httpTypes,
             ],
             swiftSettings: settings),
     ],

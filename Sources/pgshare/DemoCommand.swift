@@ -3,6 +3,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import NIOCore
+import PostgresClient
 import Relay
 import ServiceLifecycle
 import SharePolicy

@@ -3,6 +3,7 @@ import ArgumentParser
 import Foundation
 import NIOCore
 import NIOPosix
+import PostgresClient
 import PostgresWire
 import SharePolicy
 import TunnelTransport

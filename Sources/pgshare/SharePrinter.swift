@@ -2,6 +2,7 @@ import Agent
 import Dispatch
 import Foundation
 import NIOConcurrencyHelpers
+import PostgresClient
 import PostgresWire
 import SharePolicy
 import TunnelTransport

@@ -4,7 +4,7 @@ import PostgresWire
 import TestSupport
 import Testing
 
-@testable import Agent
+@testable import PostgresClient
 
 @Suite struct DatabaseConnectorTests {
     @Test func `Postgres 15, 17 or 18 is there to test with`() {

@@ -1,4 +1,4 @@
-import Agent
+import PostgresClient
 import NIOCore
 import PostgresWire
 import TestSupport

@@ -1,5 +1,6 @@
 import Agent
 import NIOCore
+import PostgresClient
 import PostgresWire
 import TestSupport
 import Testing

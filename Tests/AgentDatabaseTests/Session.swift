@@ -1,4 +1,4 @@
-import Agent
+import PostgresClient
 import NIOCore
 import NIOPosix
 import NIOSSL

@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+public import PostgresClient
 import PostgresWire
 import Synchronization
 

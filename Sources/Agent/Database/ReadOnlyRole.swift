@@ -1,4 +1,5 @@
 import Foundation
+import PostgresClient
 
 /// The role that a ``ReadOnlyGuard`` makes for one share, and the statements that make and drop it.
 struct ReadOnlyRole {

@@ -1,3 +1,5 @@
+import PostgresClient
+
 /// What a role could write in this database: the question behind a read-only share.
 enum WritePrivileges {
     /// As many findings as a person wants to read.

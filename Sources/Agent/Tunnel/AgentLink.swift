@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import PostgresClient
 import PostgresWire
 import TunnelTransport
 import TunnelWire

@@ -1,3 +1,4 @@
+import PostgresClient
 import PostgresWire
 public import SharePolicy
 import TunnelWire

@@ -1,6 +1,7 @@
 import Foundation
 import NIOConcurrencyHelpers
 import NIOCore
+import PostgresClient
 import PostgresWire
 import TunnelWire
 

@@ -1,6 +1,7 @@
 import Foundation
 import NIOConcurrencyHelpers
 package import NIOCore
+package import PostgresClient
 package import TunnelTransport
 package import TunnelWire
 

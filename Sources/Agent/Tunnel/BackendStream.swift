@@ -1,4 +1,5 @@
 import NIOCore
+import PostgresClient
 import PostgresWire
 import TunnelTransport
 import TunnelWire

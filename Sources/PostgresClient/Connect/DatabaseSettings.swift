@@ -62,7 +62,7 @@ public enum DatabaseSettings {
     }
 
     /// What libpq is given; values behind `dbname` win over those in it.
-    static func keywords(_ conninfo: String) -> [(name: String, value: String)] {
+    package static func keywords(_ conninfo: String) -> [(name: String, value: String)] {
         var keywords: [(name: String, value: String)] = []
         if self.environment("PGCONNECT_TIMEOUT") == nil {
             let seconds = DatabaseTarget.defaultConnectTimeout.nanoseconds / 1_000_000_000
@@ -220,7 +220,7 @@ extension DatabaseSettings {
     }
 
     /// Runs what blocks on a thread made for that.
-    static func offLoop<Value: Sendable>(
+    package static func offLoop<Value: Sendable>(
         _ body: @escaping @Sendable () throws(DatabaseSettingsError) -> Value
     ) async throws(DatabaseSettingsError) -> Value {
         let result: Result<Value, DatabaseSettingsError>

@@ -2,15 +2,15 @@ import CLibpq
 
 /// One libpq connection: the agent's settings and its own few queries. It blocks, so it never runs
 /// on an event loop, and no client's byte goes through it.
-final class LibpqConnection {
+package final class LibpqConnection {
     /// Rows of text; nil is NULL.
-    typealias Rows = [[String?]]
+    package typealias Rows = [[String?]]
 
     private let connection: OpaquePointer
 
     /// Connects, as psql would with the same keywords, in libpq's order: a later one wins over an
     /// earlier, and `dbname` may be a URL or `key=value` text.
-    init(_ keywords: [(name: String, value: String)]) throws(DatabaseSettingsError) {
+    package init(_ keywords: [(name: String, value: String)]) throws(DatabaseSettingsError) {
         let names = CStrings(keywords.map(\.name))
         let values = CStrings(keywords.map(\.value))
         guard let connection = PQconnectdbParams(names.pointer, values.pointer, 1) else {
@@ -28,24 +28,24 @@ final class LibpqConnection {
         PQfinish(self.connection)
     }
 
-    var user: String { Self.text(PQuser(self.connection)) }
-    var database: String { Self.text(PQdb(self.connection)) }
-    var password: String { Self.text(PQpass(self.connection)) }
-    var host: String { Self.text(PQhost(self.connection)) }
-    var hostAddress: String { Self.text(PQhostaddr(self.connection)) }
-    var port: Int? { Int(Self.text(PQport(self.connection))) }
-    var serverVersion: Int { Int(PQserverVersion(self.connection)) }
-    var usesTLS: Bool { PQsslInUse(self.connection) == 1 }
+    package var user: String { Self.text(PQuser(self.connection)) }
+    package var database: String { Self.text(PQdb(self.connection)) }
+    package var password: String { Self.text(PQpass(self.connection)) }
+    package var host: String { Self.text(PQhost(self.connection)) }
+    package var hostAddress: String { Self.text(PQhostaddr(self.connection)) }
+    package var port: Int? { Int(Self.text(PQport(self.connection))) }
+    package var serverVersion: Int { Int(PQserverVersion(self.connection)) }
+    package var usesTLS: Bool { PQsslInUse(self.connection) == 1 }
 
     /// Every setting libpq ended up with, by name; what has no value is left out.
-    func settings() -> [String: String] {
+    package func settings() -> [String: String] {
         guard let options = PQconninfo(self.connection) else { return [:] }
         defer { PQconninfoFree(options) }
         return Self.values(options)
     }
 
     /// What the text, the environment and the service file say, without connecting.
-    static func settings(of conninfo: String) throws(DatabaseSettingsError) -> [String: String] {
+    package static func settings(of conninfo: String) throws(DatabaseSettingsError) -> [String: String] {
         var message: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(conninfo, &message) else {
             defer { PQfreemem(message) }
@@ -57,7 +57,7 @@ final class LibpqConnection {
 
     /// Runs one statement with text parameters.
     @discardableResult
-    func query(_ sql: String, _ parameters: [String] = []) throws(DatabaseSettingsError) -> Rows {
+    package func query(_ sql: String, _ parameters: [String] = []) throws(DatabaseSettingsError) -> Rows {
         let values = CStrings(parameters)
         let result = PQexecParams(
             self.connection, sql, Int32(parameters.count), nil, values.pointer, nil, nil, 0)
@@ -77,12 +77,12 @@ final class LibpqConnection {
     }
 
     /// A name as SQL, quoted.
-    func identifier(_ name: String) -> String {
+    package func identifier(_ name: String) -> String {
         "\"" + name.replacing("\"", with: "\"\"") + "\""
     }
 
     /// What the server keeps of a password, so that the password itself is in no statement or log.
-    func verifier(password: String, user: String) throws(DatabaseSettingsError) -> String {
+    package func verifier(password: String, user: String) throws(DatabaseSettingsError) -> String {
         let text = PQencryptPasswordConn(self.connection, password, user, "scram-sha-256")
         guard let text else {
             throw .queryFailed(message: Self.text(PQerrorMessage(self.connection)))
