@@ -198,7 +198,8 @@ let package = Package(
         .testTarget(
             name: "DeployTests",
             dependencies: [
-                "Deploy", "PostgresClient", "PostgresWire", "TestSupport", nioCore, nioPosix,
+                "Deploy", "PostgresClient", "PostgresWire", "CLibpq", "TestSupport", nioCore,
+                nioPosix,
             ],
             swiftSettings: settings),
         .testTarget(
