@@ -241,7 +241,8 @@ private struct RelayHouse: Sendable {
             },
             tunnels: tunnels,
             shares: RelayShares(
-                store: store, directory: self.directory, admission: self.admission),
+                store: store, directory: self.directory, admission: self.admission,
+                configuration: tunnels.configuration),
             metrics: self.metrics,
             isReady: {
                 guard await self.readiness.isOpen else { return false }

@@ -7,6 +7,7 @@ struct RelayShares: SharesControl {
     let store: any ShareStore
     let directory: ShareDirectory
     let admission: AdmissionGate
+    let configuration: TunnelConfiguration
 
     func shares(of owner: OwnerID) async throws -> [ShareStatus] {
         let now = Date()
@@ -56,8 +57,12 @@ struct RelayShares: SharesControl {
     private func status(
         _ share: Share, _ live: ShareDirectory.Snapshot?, _ now: Date
     ) -> ShareStatus {
-        ShareStatus(
+        var status = ShareStatus(
             share, isOnline: live?.isOnline ?? false, clients: self.admission.clients(of: share.id),
             now: now)
+        status.host = self.configuration.clientHost(of: share)
+        status.port = self.configuration.postgresPort
+        status.login = self.configuration.clientLogin(of: share)
+        return status
     }
 }

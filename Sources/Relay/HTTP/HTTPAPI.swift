@@ -21,9 +21,10 @@
 ///   at
 ///   once.
 ///
-/// SHARE is `{"id":…,"name":…,"state":…,"database":…,"user":…,"clients":…,"max_connections":…,
-/// "created_at":…,"expires_at":…,"revoked_at":…}`; `state` is `online`, `offline`, `expired` or
-/// `revoked`; `name`, `expires_at` and `revoked_at` may be missing.
+/// SHARE is `{"id":…,"name":…,"state":…,"database":…,"user":…,"host":…,"port":…,"login":…,
+/// "clients":…,"max_connections":…,"created_at":…,"expires_at":…,"revoked_at":…}`; `state` is
+/// `online`, `offline`, `expired` or `revoked`; `name`, `expires_at` and `revoked_at` may be
+/// missing. Clients connect to `host` and `port` and log in as `login`.
 ///
 /// Errors are `{"error":{"code":…,"message":…}}`:
 ///

@@ -52,6 +52,12 @@ package struct ShareStatus: Hashable, Codable, Sendable {
     package var state: State
     package var database: String
     package var user: String
+    /// The host that clients connect to; nil from a relay that does not say.
+    package var host: String?
+    /// Its port.
+    package var port: Int?
+    /// The user that clients log in as at that host.
+    package var login: String?
     /// Clients connected now.
     package var clients: Int
     package var maxConnections: Int
@@ -97,7 +103,7 @@ package struct ShareStatus: Hashable, Codable, Sendable {
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, name, state, database, user, clients
+        case id, name, state, database, user, host, port, login, clients
         case maxConnections = "max_connections"
         case createdAt = "created_at"
         case expiresAt = "expires_at"

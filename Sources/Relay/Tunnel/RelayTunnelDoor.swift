@@ -146,11 +146,9 @@ final class RelayTunnelDoor: TunnelDoor {
     ) -> HelloOK {
         let configuration = self.configuration
         let id = share.id.rawValue
-        let label = share.name?.rawValue ?? id
         return HelloOK(
             share: id, name: share.name?.rawValue,
-            host: configuration.hasWildcard
-                ? "\(label).\(configuration.domain)" : configuration.domain,
+            host: configuration.clientHost(of: share),
             port: configuration.postgresPort, domain: configuration.domain,
             expiresAt: share.expiresAt?.timeIntervalSince1970 ?? 0,
             generation: share.generation, tunnel: tunnel.id,

@@ -1,4 +1,5 @@
 import NIOCore
+import SharePolicy
 import TunnelWire
 
 /// What the relay grants to tunnels. Each default says why.
@@ -27,4 +28,19 @@ struct TunnelConfiguration: Sendable {
         let isAddress = last.allSatisfy(\.isNumber) || self.domain.contains(":")
         return self.domain.contains(".") && last != "localhost" && !isAddress
     }
+
+    /// The host that clients of a share connect to.
+    func clientHost(of share: Share) -> String {
+        self.hasWildcard ? "\(share.label).\(self.domain)" : self.domain
+    }
+
+    /// The user that they log in as: where the host does not name the share, the user does.
+    func clientLogin(of share: Share) -> String {
+        self.hasWildcard ? share.user : "\(share.user).\(share.label)"
+    }
+}
+
+extension Share {
+    /// What addresses call it: the name, or the id where it has none.
+    fileprivate var label: String { self.name?.rawValue ?? self.id.rawValue }
 }
