@@ -101,7 +101,7 @@ struct SharesCommand: AsyncParsableCommand {
         return key
     }
 
-    private static func decode<Value: Decodable>(_ type: Value.Type, _ data: Data) throws -> Value {
+    static func decode<Value: Decodable>(_ type: Value.Type, _ data: Data) throws -> Value {
         do {
             return try APIJSON.decode(type, from: data)
         } catch {

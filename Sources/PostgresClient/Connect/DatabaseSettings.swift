@@ -36,19 +36,24 @@ public struct ResolvedDatabase: Hashable, Sendable {
 public enum DatabaseSettings {
     /// Connects once, off the event loops and the cooperative threads.
     ///
-    /// - Parameter conninfo: A URL, `key=value` text or a database name; nil is libpq's defaults.
+    /// - Parameters:
+    ///   - conninfo: A URL, `key=value` text or a database name; nil is libpq's defaults.
+    ///   - overrides: libpq keywords that win over those of `conninfo`, such as a password that
+    ///     must not stand in a URL.
     /// - Returns: Where the database is, and what was found there.
     /// - Throws: ``DatabaseSettingsError``: libpq's sentence, and what a person can do.
     public static func resolve(
-        _ conninfo: String?
+        _ conninfo: String?,
+        overrides: [String: String] = [:]
     ) async throws(DatabaseSettingsError) -> ResolvedDatabase {
         try await offLoop { () throws(DatabaseSettingsError) in
-            try self.resolveBlocking(conninfo)
+            try self.resolveBlocking(conninfo, overrides)
         }
     }
 
     static func resolveBlocking(
-        _ conninfo: String?
+        _ conninfo: String?,
+        _ overrides: [String: String] = [:]
     ) throws(DatabaseSettingsError) -> ResolvedDatabase {
         let wanted = conninfo ?? ""
         if wanted.contains("=") || wanted.contains("://") {
@@ -56,7 +61,8 @@ public enum DatabaseSettings {
         } else {
             try self.refuseUnsupported([:])
         }
-        let connection = try LibpqConnection(self.keywords(wanted))
+        let connection = try LibpqConnection(
+            self.keywords(wanted) + overrides.map { (name: $0.key, value: $0.value) })
         let probe = try self.probe(connection)
         return ResolvedDatabase(target: try self.target(connection), probe: probe)
     }

@@ -30,6 +30,22 @@ enum SettingKey: String, CaseIterable, Sendable {
     case allDatabases = "all-databases"
     case links
     case transport
+    case sourcePassword = "source-password"
+    case targetPassword = "target-password"
+    case plan
+    case yes
+    case schemaOnly = "schema-only"
+    case dataOnly = "data-only"
+    case schema
+    case excludeSchema = "exclude-schema"
+    case table
+    case verify
+    case method
+    case jobs
+    case ownership
+    case replace
+    case noKeep = "no-keep"
+    case noAnalyze = "no-analyze"
 
     /// As the flag is written.
     var flag: String { "--\(self.rawValue)" }
@@ -42,11 +58,13 @@ enum SettingKey: String, CaseIterable, Sendable {
     /// Whether the value must never be shown.
     var isSecret: Bool {
         switch self {
-        case .token, .password:
+        case .token, .password, .sourcePassword, .targetPassword:
             true
         case .config, .domain, .postgresListen, .httpsListen, .httpListen, .tlsCert, .tlsKey,
             .state, .open, .logFormat, .logLevel, .relay, .caFile, .database, .id, .name, .auth,
-            .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .transport:
+            .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .transport, .plan,
+            .yes, .schemaOnly, .dataOnly, .schema, .excludeSchema, .table, .verify, .method, .jobs,
+            .ownership, .replace, .noKeep, .noAnalyze:
             false
         }
     }
