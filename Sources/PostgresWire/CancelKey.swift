@@ -71,6 +71,11 @@ public struct CancelKey: Hashable, Sendable, CustomStringConvertible,
         self.init(processID: processID, secret: Array(body.readableBytesView))
     }
 
+    /// Reads the body of a BackendKeyData, or nil where it has none of ``secretBytes``.
+    package init?(messageBody: ByteBuffer) {
+        self.init(body: messageBody)
+    }
+
     /// The process id, and `…` for the secret.
     public var description: String { "\(self.processID)/…" }
 

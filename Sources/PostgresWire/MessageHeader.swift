@@ -22,14 +22,29 @@ package struct MessageType: RawRepresentable, Hashable, Sendable, CustomStringCo
 
     package static let authentication = MessageType("R")
     package static let backendKeyData = MessageType("K")
+    package static let commandComplete = MessageType("C")
+    /// Of the client: FunctionCall, by which libpq reads and writes large objects.
+    package static let functionCall = MessageType("F")
+    package static let copyBothResponse = MessageType("W")
+    package static let copyData = MessageType("d")
+    package static let copyDone = MessageType("c")
+    package static let copyFail = MessageType("f")
+    package static let copyInResponse = MessageType("G")
+    package static let copyOutResponse = MessageType("H")
+    package static let dataRow = MessageType("D")
+    package static let emptyQueryResponse = MessageType("I")
     package static let errorResponse = MessageType("E")
     package static let negotiateProtocolVersion = MessageType("v")
     package static let noticeResponse = MessageType("N")
     package static let notificationResponse = MessageType("A")
     package static let parameterStatus = MessageType("S")
+    package static let parse = MessageType("P")
     package static let passwordMessage = MessageType("p")
     package static let query = MessageType("Q")
     package static let readyForQuery = MessageType("Z")
+    package static let rowDescription = MessageType("T")
+    /// Of the client; the same byte as the server's ``parameterStatus``.
+    package static let sync = MessageType("S")
     package static let terminate = MessageType("X")
 }
 

@@ -34,6 +34,9 @@ public struct PostgresError: Error, Hashable, Sendable {
     public var detail: String?
     /// Field `H`, what a person can do about it, or nil.
     public var hint: String?
+    /// Field `W`, where it happened (`COPY t, line 7, column c`), or nil. It is read for the
+    /// person who runs the statement and never written: it may quote their data.
+    public var context: String?
 
     /// Creates an error. What ends a connection is `.fatal`.
     public init(
@@ -41,13 +44,15 @@ public struct PostgresError: Error, Hashable, Sendable {
         sqlState: SQLState,
         message: String,
         detail: String? = nil,
-        hint: String? = nil
+        hint: String? = nil,
+        context: String? = nil
     ) {
         self.severity = severity
         self.sqlState = sqlState
         self.message = message
         self.detail = detail
         self.hint = hint
+        self.context = context
     }
 
     /// Appends a whole ErrorResponse: fields S, V, C, M, and D and H where there are any.
@@ -91,6 +96,7 @@ public struct PostgresError: Error, Hashable, Sendable {
             case UInt8(ascii: "M"): error.message = text
             case UInt8(ascii: "D"): error.detail = text
             case UInt8(ascii: "H"): error.hint = text
+            case UInt8(ascii: "W"): error.context = text
             default: continue
             }
         }

@@ -61,6 +61,26 @@ public enum PostgresMessage {
         self.message(.query) { $0.writeCString(sql) }
     }
 
+    /// CopyDone, 5 bytes.
+    public static func copyDone() -> ByteBuffer {
+        self.message(.copyDone) { _ in }
+    }
+
+    /// CopyFail. The server's error repeats the reason.
+    public static func copyFail(_ reason: String) -> ByteBuffer {
+        self.message(.copyFail) { $0.writeCString(reason) }
+    }
+
+    /// Sync, 5 bytes.
+    public static func sync() -> ByteBuffer {
+        self.message(.sync) { _ in }
+    }
+
+    /// CommandComplete with a tag such as `SET`.
+    public static func commandComplete(_ tag: String) -> ByteBuffer {
+        self.message(.commandComplete) { $0.writeCString(tag) }
+    }
+
     /// Terminate, 5 bytes.
     public static func terminate() -> ByteBuffer {
         self.message(.terminate) { _ in }

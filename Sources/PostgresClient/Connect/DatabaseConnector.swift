@@ -258,7 +258,7 @@ extension BackendFailure {
 
 extension EventLoop {
     /// Runs `task` now where the caller is on this loop already, else as soon as the loop can.
-    fileprivate func runHere(_ task: @escaping @Sendable () -> Void) {
+    func runHere(_ task: @escaping @Sendable () -> Void) {
         guard self.inEventLoop else { return self.execute(task) }
         task()
     }
