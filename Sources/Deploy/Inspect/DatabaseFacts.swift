@@ -16,11 +16,9 @@ public struct DatabaseFacts: Codable, Hashable, Sendable {
     public var schemas: [SchemaFacts]
     /// Tables, views, sequences and their like, without Postgres's own.
     public var relations: [RelationFacts]
-    /// Functions, procedures and aggregates that belong to no extension.
-    public var routines: [RoutineFacts]
-    /// Every other top-level object, and the three kinds above once more, by identity.
-    public var objects: [CatalogObject]
-    /// Which object needs which; neither is Postgres's own.
+    /// Every object that stands for itself, those above once more.
+    public var objects: [DeployedObject]
+    /// Which object needs one of another schema or of an extension. None is Postgres's own.
     public var dependencies: [Dependency]
     /// Procedural languages.
     public var languages: Set<String>
@@ -171,8 +169,6 @@ public struct ExtensionFacts: Codable, Hashable, Sendable {
     public var isRelocatable: Bool
     /// Whether an object that is no extension's needs a member of it.
     public var isUsed: Bool
-    /// Whether it has a comment.
-    public var hasComment: Bool
 }
 
 /// An extension that could be installed.
@@ -181,7 +177,7 @@ public struct AvailableExtension: Codable, Hashable, Sendable {
     public var defaultVersion: String
     /// All versions there are.
     public var versions: Set<String>
-    /// Whether only a superuser, or for a trusted one whoever may create in the database, can.
+    /// Whether only a superuser can; a trusted one takes no more than CREATE on the database.
     public var needsSuperuser: Bool
 }
 
@@ -233,10 +229,11 @@ public struct RelationFacts: Codable, Hashable, Sendable {
     public var columns: [String]
     /// Columns that are computed.
     public var generatedColumns: [String]
-    /// `WHERE …` of an extension's configuration table.
-    public var copyFilter: String?
     /// The extension it belongs to, nil if none.
     public var extensionName: String?
+    /// For a configuration table of an extension, which rows the user made: `WHERE …`, or empty
+    /// for all. Nil for every other table.
+    public var configurationFilter: String?
     /// Whether it is unlogged.
     public var isUnlogged: Bool
     /// Whether row security is on.
@@ -256,34 +253,22 @@ public struct RelationFacts: Codable, Hashable, Sendable {
     public var identity: String
 }
 
-/// A function, a procedure or an aggregate.
-public struct RoutineFacts: Codable, Hashable, Sendable {
-    /// Its schema.
-    public var schema: String
-    /// As `pg_identify_object` writes it: `schema.name(integer)`.
-    public var identity: String
-    /// Its language.
-    public var language: String
-    /// Its OID.
-    public var oid: String
-}
-
-/// A top-level object, by what Postgres calls it.
-public struct CatalogObject: Codable, Hashable, Sendable {
-    /// `table`, `view`, `function`, `type`, … as `pg_identify_object` says.
-    public var kind: String
-    /// The schema that it is in, nil for what is in none.
-    public var schema: String?
-    /// As `pg_identify_object` writes it.
-    public var identity: String
-}
-
-/// One object needs another.
+/// An object that needs one of another schema, or of an extension.
 public struct Dependency: Codable, Hashable, Sendable {
-    /// What needs.
-    public var object: CatalogObject
-    /// What is needed.
-    public var needed: CatalogObject
+    /// Its schema, or that of the table it belongs to.
+    public var schema: String
+    /// What it is, as `pg_identify_object` says: `view`, `trigger`, `table constraint`, ….
+    public var kind: String
+    /// Its identity.
+    public var identity: String
+    /// The schema of what it needs.
+    public var neededSchema: String
+    /// What that is.
+    public var neededKind: String
+    /// Its identity.
+    public var needed: String
+    /// The extension that it belongs to, nil if none.
+    public var neededExtension: String?
 }
 
 /// A foreign key.
@@ -314,8 +299,6 @@ public struct TriggerFacts: Codable, Hashable, Sendable {
     public var functionSchema: String
     /// The identity of its function.
     public var function: String
-    /// The extension of its function, nil if none.
-    public var functionExtension: String?
     /// The trigger as SQL.
     public var definition: String
 }
@@ -338,7 +321,7 @@ public struct RoleUse: Codable, Hashable, Sendable {
     public var reason: Reason
     /// The object's schema, nil for what is in none.
     public var schema: String?
-    /// The object's identity.
+    /// The identity of one such object.
     public var object: String
 }
 
