@@ -3,12 +3,16 @@ public typealias DeployObserver = @Sendable (DeployEvent) -> Void
 
 /// One thing that happened during a deploy.
 ///
-/// As JSON it is one object, flat, with its name in `event`: a line of `--json`. Names and keys are
+/// As JSON (``json()``) it is one object with its name in `event`: a line of `--json`. Names and keys are
 /// a promise to programs; new ones may be added, and readers ignore what they do not know. Nothing
 /// secret is in any of them.
 public enum DeployEvent: Sendable, Hashable {
     /// The run has an id and its place in the history.
     case started(RunStarted)
+    /// The plan is made. With `--plan` little else follows.
+    case planned(DeployPlan)
+    /// Something that turned up after the plan was made, or that a person must see now.
+    case finding(Finding)
     /// The part of the run that begins now. The one before it is over.
     case phase(DeployPhase)
     /// How far the phase is, or what it does just now.
@@ -21,6 +25,8 @@ public enum DeployEvent: Sendable, Hashable {
     case tableFinished(TableProgress)
     /// A sentence for the person: a warning of a tool, a provider's step.
     case notice(RunNotice)
+    /// Source and target were compared.
+    case verified(RunVerified)
     /// The target has changed for good.
     case committed
     /// What was begun at the target was undone.
@@ -137,11 +143,6 @@ public struct TableProgress: Sendable, Codable, Hashable {
         self.expectedBytes = expectedBytes
         self.seconds = seconds
     }
-
-    private enum CodingKeys: String, CodingKey {
-        case schema, name, rows, bytes, seconds
-        case expectedBytes = "expected_bytes"
-    }
 }
 
 /// A sentence on the way.
@@ -156,10 +157,34 @@ public struct RunNotice: Sendable, Codable, Hashable {
         self.text = text
         self.isWarning = isWarning
     }
+}
 
-    private enum CodingKeys: String, CodingKey {
-        case text
-        case isWarning = "is_warning"
+/// What comparing source and target found.
+public struct RunVerified: Sendable, Codable, Hashable {
+    /// How close the comparison looked.
+    public var level: DeployOptions.VerifyLevel
+    /// Tables that were compared.
+    public var tables: Int
+    /// Their rows at the source.
+    public var rows: Int64
+    /// A sentence for each difference; none if the target is what the source was.
+    public var mismatches: [String]
+    /// Seconds that it took, both sides.
+    public var seconds: Double
+
+    /// Creates the event's facts.
+    public init(
+        level: DeployOptions.VerifyLevel,
+        tables: Int,
+        rows: Int64,
+        mismatches: [String],
+        seconds: Double
+    ) {
+        self.level = level
+        self.tables = tables
+        self.rows = rows
+        self.mismatches = mismatches
+        self.seconds = seconds
     }
 }
 
