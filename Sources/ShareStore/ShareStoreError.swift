@@ -1,3 +1,4 @@
+import Foundation
 public import SharePolicy
 
 /// What the store could not do. For operators: it may name files, and never goes to a client.
@@ -24,6 +25,14 @@ public enum ShareStoreError: Error, Hashable, Sendable {
     case shareNameTaken(ShareName)
     /// The share belongs to another owner.
     case shareTaken(ShareID)
+    /// Another run deploys the same source to the same target.
+    case deploymentRunning(DeploymentRecord)
+    /// The run no longer has its lease: another one found it silent and took over.
+    case deploymentTakenOver(id: String)
+    /// There is no deployment whose id begins like this.
+    case deploymentUnknown(String)
+    /// More than one deployment has an id that begins like this.
+    case deploymentAmbiguous(String)
     /// Anything else that SQLite reports.
     case failed(path: String, reason: String)
 }
@@ -54,6 +63,16 @@ extension ShareStoreError: CustomStringConvertible {
             "another share is named \(name)"
         case .shareTaken(let id):
             "the share \(id) belongs to another owner"
+        case .deploymentRunning(let other):
+            "deployment \(other.id) of the same source to the same target is running since "
+                + "\(other.startedAt.formatted(.iso8601)) (process \(other.lease.pid) on "
+                + "\(other.lease.host)); wait for it, or end that process"
+        case .deploymentTakenOver(let id):
+            "deployment \(id) was silent for too long and another run took its place"
+        case .deploymentUnknown(let text):
+            "there is no deployment \(text); see pgshare deploy list"
+        case .deploymentAmbiguous(let text):
+            "more than one deployment begins with \(text); give more of the id"
         case .failed(let path, let reason):
             "the store \(path) failed: \(reason)"
         }

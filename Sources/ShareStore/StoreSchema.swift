@@ -2,13 +2,16 @@ import GRDB
 
 /// The tables of the store and how older files get them.
 ///
-/// Times are milliseconds since 1970, hashes lower-case hex, lists JSON: the file can be read with
+/// Times are milliseconds since 1970, uptimes nanoseconds, hashes lower-case hex, lists JSON: the file can be read with
 /// the `sqlite3` command. A migration that was released is never edited; a new one goes below it.
 enum StoreSchema {
     static func migrator() -> DatabaseMigrator {
         var migrator = DatabaseMigrator()
         migrator.registerMigration("1 shares, tokens, audit") { database in
             try database.execute(sql: Self.first)
+        }
+        migrator.registerMigration("2 deployments") { database in
+            try database.execute(sql: Self.deployments)
         }
         return migrator
     }
@@ -47,5 +50,33 @@ enum StoreSchema {
             subject TEXT NOT NULL,
             owner TEXT
         ) STRICT;
+        """
+
+    /// The partial index is the lease: no two runs of one pair, whoever writes.
+    private static let deployments = """
+        CREATE TABLE deployment (
+            id TEXT PRIMARY KEY NOT NULL,
+            action TEXT NOT NULL,
+            source TEXT NOT NULL,
+            target TEXT NOT NULL,
+            key TEXT NOT NULL,
+            state TEXT NOT NULL,
+            started_at INTEGER NOT NULL,
+            finished_at INTEGER,
+            pid INTEGER NOT NULL,
+            process_start INTEGER,
+            host TEXT NOT NULL,
+            boot TEXT NOT NULL,
+            process_space TEXT NOT NULL,
+            heartbeat_at INTEGER NOT NULL,
+            heartbeat_uptime INTEGER NOT NULL,
+            plan TEXT,
+            report TEXT,
+            message TEXT,
+            project TEXT,
+            kept_in TEXT
+        ) STRICT;
+        CREATE UNIQUE INDEX deployment_running ON deployment (key) WHERE state = 'running';
+        CREATE INDEX deployment_started ON deployment (started_at);
         """
 }
