@@ -36,6 +36,7 @@ struct ArchiveReader {
     private var minorVersion = 0
     private var intBytes = 4
     private var offsetBytes = 8
+    private var currentSection = TableOfContents.Section.preData
 
     private init(_ bytes: [UInt8]) {
         self.bytes = bytes[...]
@@ -118,14 +119,17 @@ struct ArchiveReader {
             dependencies: dependencies, definition: definition)
     }
 
+    /// Comments, privileges and labels have none of their own, and pg_restore takes them with what
+    /// stands before them.
     private mutating func section() throws(Failure) -> TableOfContents.Section {
         switch try self.int() {
-        case 1: .none
-        case 2: .preData
-        case 3: .data
-        case 4: .postData
+        case 1: break
+        case 2: self.currentSection = .preData
+        case 3: self.currentSection = .data
+        case 4: self.currentSection = .postData
         default: throw .malformed
         }
+        return self.currentSection
     }
 
     /// Texts of numbers, up to one that is NULL.

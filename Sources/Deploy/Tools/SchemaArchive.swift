@@ -165,9 +165,10 @@ public struct SchemaArchive: Sendable {
         guard !wanted.isEmpty else { return }
         let list = part.rawValue + ".list"
         try self.folder.write(TableOfContents.listing(of: wanted), to: list)
+        // The list alone selects: by `--section`, a comment at its head would be of no section.
         let arguments =
-            ["--section=\(part.rawValue)", "--use-list=\(self.folder.path(list))"]
-            + Self.restoring(target, options) + [self.path]
+            ["--use-list=\(self.folder.path(list))"] + Self.restoring(target, options)
+            + [self.path]
         let invocation = ToolInvocation(self.tools.pgRestore, arguments, connection: target)
         try await ToolProcess.run(invocation, observer: observer)
     }

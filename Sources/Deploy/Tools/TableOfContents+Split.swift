@@ -83,6 +83,11 @@ extension RestoreRules {
         if let schema = entry.schema, self.excludedSchemas.contains(schema) {
             return .init("the schema \(schema) is excluded")
         }
+        if entry.isAboutDatabase {
+            return entry.kind == "DATABASE"
+                ? .init("the target is a database already", isThere: true)
+                : .init("settings, comments and privileges of the database itself stay its own")
+        }
         switch entry.kind {
         case "SCHEMA":
             return self.schemaExclusion(entry.tag)

@@ -6,8 +6,6 @@
 public struct TableOfContents: Codable, Hashable, Sendable {
     /// When `pg_restore` runs an entry.
     public enum Section: String, Codable, Hashable, Sendable {
-        /// Settings of the archive itself; never selected.
-        case none
         /// What must be there before the rows: types, functions, tables, …
         case preData
         /// Rows, positions of sequences, large objects.
@@ -77,6 +75,17 @@ public struct TableOfContents: Codable, Hashable, Sendable {
             let words = [self.kind, self.schema ?? "-", self.tag, self.owner].map(Self.oneLine)
             let start = "\(self.dumpID); \(self.catalogOID) \(self.oid)"
             return start + " " + words.joined(separator: " ")
+        }
+
+        /// Whether it is about the database itself, which is the target's own; pg_restore neither
+        /// lists nor restores it.
+        public var isAboutDatabase: Bool {
+            switch self.kind {
+            case "DATABASE", "DATABASE PROPERTIES": true
+            case "COMMENT", "ACL", "SECURITY LABEL":
+                self.schema == nil && self.tag.hasPrefix("DATABASE ")
+            default: false
+            }
         }
 
         /// For a person: `TABLE public.orders`.

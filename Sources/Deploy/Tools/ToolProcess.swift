@@ -157,10 +157,14 @@ public enum ToolProcess {
         ]
         let path = invocation.tool.path
         let guarded = self.guardPath.map { [$0, "--pdeathsig", "TERM", path] } ?? [path]
+        let variables = Dictionary(
+            uniqueKeysWithValues: self.environment(invocation.connection).map {
+                (Subprocess.Environment.Key(stringLiteral: $0.key), $0.value)
+            })
         return Subprocess.Configuration(
             executable: .path(FilePath(guarded[0])),
             arguments: Arguments(guarded.dropFirst() + invocation.arguments),
-            environment: .custom(self.environment(invocation.connection)),
+            environment: .custom(variables),
             workingDirectory: "/",
             platformOptions: options)
     }
@@ -183,7 +187,7 @@ public enum ToolProcess {
     }()
 
     /// What a program of Postgres may see of our environment: no `PG…`, no token.
-    private static let inherited = [
+    private static let inherited: Set = [
         "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH",
         "DYLD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "OPENSSL_CONF",
     ]
@@ -191,14 +195,9 @@ public enum ToolProcess {
     static func environment(
         _ connection: ToolConnection?,
         own: [String: String] = ProcessInfo.processInfo.environment
-    ) -> [Subprocess.Environment.Key: String] {
-        var variables: [Subprocess.Environment.Key: String] = [:]
-        for name in self.inherited {
-            variables[.init(stringLiteral: name)] = own[name]
-        }
-        for (name, value) in connection?.variables ?? [:] {
-            variables[.init(stringLiteral: name)] = value
-        }
+    ) -> [String: String] {
+        var variables = own.filter { self.inherited.contains($0.key) }
+        variables.merge(connection?.variables ?? [:]) { $1 }
         // Messages in English, which we read.
         variables["LC_ALL"] = "C"
         return variables
