@@ -53,13 +53,20 @@ public struct ProviderRequest: Sendable, Hashable {
     /// The name of a project of ours: the same for every deploy of one share, so that the project
     /// of an earlier run is found. 1 to 63 of `[a-z0-9-]`, a letter first.
     public var name: String
+    /// The major version of the source, which a new database should have at least; nil: the
+    /// provider chooses.
+    public var sourceMajor: Int?
     /// The password of an existing database, where the user gave one (`SUPABASE_DB_PASSWORD`).
     public var password: ProviderSecret?
 
     /// Creates a request.
-    public init(reference: ProviderReference, name: String, password: ProviderSecret? = nil) {
+    public init(
+        reference: ProviderReference, name: String, sourceMajor: Int? = nil,
+        password: ProviderSecret? = nil
+    ) {
         self.reference = reference
         self.name = name
+        self.sourceMajor = sourceMajor
         self.password = password
     }
 }
