@@ -87,6 +87,7 @@ package struct MessageWalker: Sendable {
     ///   - types: Messages to inspect. It may differ from call to call; a message keeps the choice
     ///     that was made at its header.
     ///   - maximumBytes: The most that an inspected message may have.
+    /// - Returns: What came next; the bytes are in it.
     /// - Throws: ``MessageViolation``. The stream has then lost its place and is of no more use.
     package mutating func next(
         inspecting types: MessageTypes,

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOPosix
 import PostgresClient
+import Synchronization
 import TestSupport
 
 extension TestPostgres {
@@ -31,5 +32,23 @@ func failure<Failure: Error>(
         return nil
     } catch {
         return error as? Failure
+    }
+}
+
+/// What a callback was told.
+final class Told: Sendable {
+    private let value = Mutex<Int64>(0)
+    private let (stream, continuation) = AsyncStream.makeStream(of: Int64.self)
+
+    var last: Int64 { self.value.withLock { $0 } }
+
+    func bytes(_ count: Int64) {
+        self.value.withLock { $0 = count }
+        self.continuation.yield(count)
+    }
+
+    /// Returns once more than this many bytes were told of.
+    func wait(beyond count: Int64) async {
+        for await bytes in self.stream where bytes > count { return }
     }
 }

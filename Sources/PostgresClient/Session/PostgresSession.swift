@@ -52,6 +52,7 @@ public final class PostgresSession: Sendable {
     ///   - applicationName: What the server's owner sees in `pg_stat_activity`.
     ///   - eventLoop: Where the session lives. Two sessions that copy into each other are best on
     ///     one.
+    /// - Returns: The session, idle.
     /// - Throws: ``SessionError``.
     public static func connect(
         _ connector: DatabaseConnector,

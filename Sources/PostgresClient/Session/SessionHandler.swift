@@ -113,6 +113,13 @@ extension SessionHandler {
         occupant.cancel()
     }
 
+    /// Takes back one that has not begun. Returns whether it was waiting.
+    func withdraw(_ occupant: any SessionOccupant) -> Bool {
+        guard let index = self.waiting.firstIndex(where: { $0 === occupant }) else { return false }
+        self.waiting.remove(at: index).lost(.cancelled)
+        return true
+    }
+
     /// Cancels the statement that runs now, if any.
     func cancelCurrent() {
         guard self.occupant != nil else { return }
