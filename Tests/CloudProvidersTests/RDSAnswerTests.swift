@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 
 @testable import CloudProviders
@@ -123,43 +124,53 @@ struct RDSInstanceTests {
 }
 
 struct RDSReferenceTests {
-    @Test func `an instance that exists is named`() throws {
-        let plain = try RDSReference("orders", name: "share")
-        #expect(plain.identifier == "orders" && plain.creation == nil && plain.region == nil)
-        let more = try RDSReference("orders?region=eu-west-1&database=a%20b", name: "share")
-        #expect(more.region == "eu-west-1" && more.database == "a b")
+    private static func reference(
+        _ text: String,
+        name: String = "share"
+    ) throws(ProviderFailure) -> RDSReference {
+        guard let reference = try ProviderReference.parse("rds:\(text)") else {
+            throw ProviderFailure("no provider")
+        }
+        return try RDSReference(reference, name: name)
     }
 
-    @Test(arguments: ["", "new"])
-    func `a new instance has defaults`(text: String) throws {
-        let reference = try RDSReference(text, name: "My Share_1")
-        #expect(reference.identifier == "my-share-1")
-        #expect(reference.creation == RDSCreation())
-        #expect(reference.creation?.isPublic == false)
+    @Test func `an instance that exists is named`() throws {
+        let plain = try Self.reference("orders")
+        #expect(plain.identifier == "orders" && plain.creation == nil && plain.region == nil)
+        let more = try Self.reference("orders?region=eu-west-1&database=a%20b&user=u")
+        #expect(more.region == "eu-west-1" && more.database == "a b" && more.user == "u")
+    }
+
+    @Test func `a new instance has defaults, and the share's own may exist`() throws {
+        for (text, mustBeNew) in [("", false), ("new", true)] {
+            let reference = try Self.reference(text, name: "My Share_1")
+            #expect(reference.identifier == "my-share-1")
+            #expect(reference.creation == RDSCreation())
+            #expect(reference.creation?.isPublic == false)
+            #expect(reference.mustBeNew == mustBeNew)
+        }
     }
 
     @Test func `a new instance is told in full`() throws {
-        let reference = try RDSReference(
+        let reference = try Self.reference(
             "new?name=orders&class=db.m7g.large&storage=100&region=us-west-2&public=yes&version=17"
-                + "&security-group=sg-1,sg-2&subnet-group=inner&database=shop",
-            name: "share")
+                + "&database=shop&user=boss")
         #expect(reference.identifier == "orders" && reference.region == "us-west-2")
-        #expect(reference.database == "shop")
+        #expect(reference.database == "shop" && reference.user == "boss")
         let creation = try #require(reference.creation)
         #expect(creation.instanceClass == "db.m7g.large" && creation.storage == 100)
         #expect(creation.isPublic && creation.engineVersion == "17")
-        #expect(creation.securityGroups == ["sg-1", "sg-2"] && creation.subnetGroup == "inner")
     }
 
     @Test(arguments: [
-        "UPPER", "-a", "a-", "a--b", "1a", "a_b", "ä", "a b", "orders?colour=red", "orders?class=x",
+        "UPPER", "a-", "a--b", "1a", "a_b", "ä", "a b", "orders?colour=red", "orders?class=db.x",
         "orders?region", "new?storage=19", "new?storage=65537", "new?storage=20GB",
         "new?public=maybe", "new?class=t3.micro", "new?name=", "orders?region=a.evil.example/",
-        "new?region=x", "new?name=a&name=b", "orders?database=%zz",
+        "new?region=x", "new?name=a&name=b", "orders?database=%zz", "a/b",
         String(repeating: "a", count: 64),
     ])
     func `a reference that cannot be right is refused`(text: String) {
-        #expect(throws: ProviderFailure.self) { try RDSReference(text, name: "share") }
+        #expect(throws: ProviderFailure.self) { try Self.reference(text) }
     }
 
     @Test(arguments: [
@@ -170,6 +181,30 @@ struct RDSReferenceTests {
     func `any name becomes an identifier`(name: String, identifier: String) throws {
         let made = RDSReference.identifier(from: name)
         #expect(made == identifier)
-        #expect(try RDSReference(made, name: "x").identifier == made)
+        #expect(try Self.reference(made).identifier == made)
+    }
+}
+
+struct RDSRefusalTests {
+    @Test func `a refusal is read from its body and from its own words`() throws {
+        let body = """
+            <ErrorResponse xmlns="http://rds.amazonaws.com/doc/2014-10-31/"><Error>
+            <Type>Sender</Type><Code>DBInstanceNotFound</Code><Message>a: not found\u{7}.</Message>
+            </Error><RequestId>1</RequestId></ErrorResponse>
+            """
+        let refusal = try #require(RDSRefusal(body: Data(body.utf8)))
+        #expect(refusal.description == "DBInstanceNotFound: a: not found.")
+        #expect(RDSRefusal(description: refusal.description) == refusal)
+        #expect(refusal.isNotFound && !refusal.isTaken && !refusal.isThrottling)
+    }
+
+    @Test(arguments: ["", "<html>", "<html><body/></html>", "{\"message\":\"x\"}"])
+    func `a body that is not of RDS is no refusal of it`(body: String) {
+        #expect(RDSRefusal(body: Data(body.utf8)) == nil)
+    }
+
+    @Test(arguments: ["Throttling", "ThrottlingException", "RequestLimitExceeded"])
+    func `throttling is known by its code`(code: String) {
+        #expect(RDSRefusal(description: "\(code): Rate exceeded").isThrottling)
     }
 }

@@ -96,28 +96,3 @@ struct AWSSigner: Sendable {
         value.split(separator: " ").joined(separator: " ")
     }
 }
-
-/// The body of a request of the query protocol.
-enum AWSForm {
-    /// `name=value&…` with everything but letters, digits and `-._~` as `%XX`.
-    static func encode(_ pairs: [(name: String, value: String)]) -> String {
-        pairs.map { "\(Self.escaped($0.name))=\(Self.escaped($0.value))" }
-            .joined(separator: "&")
-    }
-
-    private static func escaped(_ text: String) -> String {
-        let digits = Array("0123456789ABCDEF".utf8)
-        var result: [UInt8] = []
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."),
-                UInt8(ascii: "_"), UInt8(ascii: "~"):
-                result.append(byte)
-            default:
-                result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
-    }
-}
