@@ -8,6 +8,14 @@ public struct ProviderSecret: Sendable, Hashable {
     public init(_ text: String) {
         self.reveal = text
     }
+
+    /// A new password: 40 letters and digits, 238 random bits, with nothing that a shell, a URL
+    /// or a provider's password rules could mind.
+    package static func random() -> ProviderSecret {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+        let characters = (0..<40).compactMap { _ in alphabet.randomElement() }
+        return ProviderSecret(String(characters))
+    }
 }
 
 extension ProviderSecret: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {

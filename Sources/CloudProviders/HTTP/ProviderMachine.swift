@@ -95,6 +95,35 @@ package struct ProviderShell: Sendable {
         self.progress = progress
     }
 
+    package init(
+        _ http: ProviderHTTP, _ settings: ProviderSettings, journal: any ProviderJournal,
+        progress: @escaping @Sendable (String) -> Void
+    ) {
+        self.init(
+            http: http, clock: settings.clock, reach: settings.reach, journal: journal,
+            progress: progress)
+    }
+
+    /// Runs a machine whose goal is a database.
+    package func prepare(
+        _ machine: some ProviderMachine
+    ) async throws(ProviderFailure) -> ProviderDatabase {
+        switch try await self.run(machine) {
+        case .prepared(let database): return database
+        case .surveyed: throw ProviderFailure("the provider was asked and not told to act")
+        }
+    }
+
+    /// Runs a machine whose goal is a survey.
+    package func survey(
+        _ machine: some ProviderMachine
+    ) async throws(ProviderFailure) -> ProviderSurvey {
+        switch try await self.run(machine) {
+        case .surveyed(let survey): return survey
+        case .prepared: throw ProviderFailure("the provider acted and was asked only")
+        }
+    }
+
     /// Runs a machine from its start to its end.
     package func run<Machine: ProviderMachine>(
         _ machine: Machine
