@@ -3,26 +3,32 @@ extension ProgressText {
     ///
     ///      43% [========>          ] public.orders, 1.2 of 3.4 GB, 85 MB/s, 2 min left
     ///
-    /// Where there is little room, the parts go from the least wanted to the most: rows, rate,
-    /// bytes, time left, the bar. What is left is cut.
+    /// Where there is little room, what is wanted most gets it: table, bar, time left, bytes, rate,
+    /// rows.
     public static func bar(_ snapshot: ProgressSnapshot, columns: Int) -> String {
         let percent = self.percent(snapshot)
         let what = self.what(snapshot)
-        var parts = self.parts(snapshot)
-        let widest = Self.widestBar
-        while true {
-            let text = ([what] + parts.map(\.text)).joined(separator: ", ")
-            let room = columns - Self.columns(percent) - Self.columns(text) - 4
-            if room >= Self.narrowestBar {
-                let bar = self.gauge(snapshot.fraction, columns: min(widest, room))
-                return "\(percent) [\(bar)] \(text)"
-            }
-            guard let least = parts.indices.min(by: { parts[$0].worth < parts[$1].worth }) else {
-                break
-            }
-            parts.remove(at: least)
+        let parts = self.parts(snapshot)
+        // What brackets and blanks around the bar take.
+        let most = columns - self.columns(percent) - 4
+        guard most - self.columns(what) >= self.narrowestBar else {
+            return self.fitted("\(percent) \(what)", columns: columns)
         }
-        return self.fitted("\(percent) \(what)", columns: columns)
+        var kept = Set<Int>()
+        for index in parts.indices.sorted(by: { parts[$0].worth > parts[$1].worth }) {
+            let text = self.joined(what, parts, kept.union([index]))
+            if most - self.columns(text) >= self.narrowestBar { kept.insert(index) }
+        }
+        let text = self.joined(what, parts, kept)
+        let room = min(self.widestBar, most - self.columns(text))
+        return "\(percent) [\(self.gauge(snapshot.fraction, columns: room))] \(text)"
+    }
+
+    private static func joined(
+        _ what: String, _ parts: [(worth: Int, text: String)], _ kept: Set<Int>
+    ) -> String {
+        ([what] + parts.indices.filter(kept.contains).map { parts[$0].text })
+            .joined(separator: ", ")
     }
 
     private static let widestBar = 30

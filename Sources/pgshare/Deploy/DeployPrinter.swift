@@ -109,6 +109,9 @@ final class DeployPrinter: Sendable {
         self.drain()
     }
 
+    /// Does what the timer does, and returns when it is done.
+    func redraw() { self.queue.sync { self.tick() } }
+
     private func drain() {
         let isPrinted = DispatchSemaphore(value: 0)
         self.queue.async {
@@ -167,8 +170,8 @@ final class DeployPrinter: Sendable {
 
     // MARK: On the queue
 
-    /// Draws the bar, or prints the line that is due. Tests call it in the timer's place.
-    func tick() {
+    /// Draws the bar, or prints the line that is due.
+    private func tick() {
         let now = self.place.now()
         let columns = self.place.columns()
         let (bar, line, hadBar) = self.state.withLockedValue { state in
