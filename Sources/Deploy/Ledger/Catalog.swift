@@ -72,7 +72,8 @@ public enum ObjectInventory {
     /// Works on Postgres 14 to 18, for every role. Sets the transaction's `search_path` to empty.
     ///
     /// - Returns: Ordered by kind and identity.
-    public static func read(_ session: any SQLSession) async throws(SQLFailure) -> [DeployedObject] {
+    public static func read(_ session: any SQLSession) async throws(SQLFailure) -> [DeployedObject]
+    {
         let catalog = try await Catalog.read(session)
         return catalog.entries.values.map(\.object).filter { !catalog.isOurs($0) }.sorted()
     }

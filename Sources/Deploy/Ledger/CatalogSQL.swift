@@ -79,7 +79,8 @@ enum CatalogSQL {
         let always = [
             self.part("pg_class", "indexrelid", "pg_class", "indrelid", from: "pg_index"),
             self.part("pg_class", "reltoastrelid", "pg_class", "oid", from: "pg_class"),
-            self.part("pg_class", "oid", "pg_type", "reltype", from: "pg_class where relkind = 'c'"),
+            self.part(
+                "pg_class", "oid", "pg_type", "reltype", from: "pg_class where relkind = 'c'"),
             self.part(
                 "pg_type", "t.oid", "pg_class", "t.typrelid",
                 from: "pg_type t join pg_class c on c.oid = t.typrelid where c.relkind <> 'c'"),
@@ -94,7 +95,7 @@ enum CatalogSQL {
             """,
             """
             select d.classid, d.objid, d.refclassid, d.refobjid from pg_depend d
-                where d.classid = 'pg_proc'::regclass and d.deptype = 'i'
+                where d.classid in ('pg_proc'::regclass, 'pg_cast'::regclass) and d.deptype = 'i'
             """,
             self.part("pg_attrdef", "oid", "pg_class", "adrelid", from: "pg_attrdef"),
             self.part("pg_constraint", "oid", "pg_class", "conrelid", from: "pg_constraint"),
@@ -164,7 +165,7 @@ enum CatalogSQL {
             self.source("pg_event_trigger", "evt", schema: "0"),
             self.source("pg_publication", "pub", schema: "0"),
             self.source(
-                "pg_subscription", "sub", schema: "0",
+                "pg_subscription", "sub", schema: "0", row: "null",
                 where: "subdbid = (select oid from pg_database where datname = current_database())"),
             self.source("pg_am", "am", schema: "0", owner: "0"),
             self.nameless("pg_cast"),
@@ -190,11 +191,12 @@ enum CatalogSQL {
         schema: String? = nil,
         owner: String? = nil,
         ddl: String = "null",
+        row: String = "xmin",
         where condition: String = "true"
     ) -> String {
         """
         select '\(catalog)'::regclass::oid, oid, \(schema ?? prefix + "namespace")::oid,
-            \(prefix)name::text, \(owner ?? prefix + "owner")::oid, (\(ddl))::text, xmin::text
+            \(prefix)name::text, \(owner ?? prefix + "owner")::oid, (\(ddl))::text, \(row)::text
             from \(catalog) where \(condition)
         """
     }

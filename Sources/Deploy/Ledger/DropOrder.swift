@@ -5,7 +5,8 @@
 /// any of them.
 enum DropOrder {
     /// The statements, in order.
-    static func statements(dropping addresses: Set<ObjectAddress>, of catalog: Catalog) -> [String] {
+    static func statements(dropping addresses: Set<ObjectAddress>, of catalog: Catalog) -> [String]
+    {
         self.groups(addresses, neededBy: catalog.neededBy).flatMap { group -> [String] in
             let entries = group.compactMap { catalog.entries[$0] }
             let kinds = Set(entries.map(\.object.kind))

@@ -51,7 +51,8 @@ extension Ledger {
         _ deploymentID: String
     ) async throws(LedgerFailure) {
         let id = SQLText.literal(deploymentID)
-        let now = Dictionary(try await session.settings().map { ($0.key, $0) }) { first, _ in first }
+        let now = Dictionary(try await session.settings().map { ($0.key, $0) }) { first, _ in first
+        }
         let rows = try await session.rows(
             "select base, before from pgshare.setting where deployment = \(id)")
         var statements: [String] = []

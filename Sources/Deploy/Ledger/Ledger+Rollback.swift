@@ -128,7 +128,9 @@ private struct RollingBack: Sendable {
 
     /// What cannot be as it was becomes what comes nearest, and is told.
     private mutating func restore(_ saved: LedgerRecords.Saved) async throws(LedgerFailure) {
-        guard let otherwise = saved.otherwise else { return try await self.session.run([saved.sql]) }
+        guard let otherwise = saved.otherwise else {
+            return try await self.session.run([saved.sql])
+        }
         try await self.session.run(["savepoint pgshare_saved"])
         do {
             try await self.session.run([saved.sql])

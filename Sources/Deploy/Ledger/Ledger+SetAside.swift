@@ -77,7 +77,9 @@ extension Ledger {
     static func check(_ deploymentID: String) throws(LedgerFailure) {
         let isID =
             deploymentID.utf8.count == 16
-            && deploymentID.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) }
+            && deploymentID.utf8.allSatisfy {
+                (0x30...0x39).contains($0) || (0x61...0x7A).contains($0)
+            }
         guard isID else {
             throw .impossible("\(deploymentID) is no deployment's id: 16 characters of 0-9a-z")
         }
@@ -132,7 +134,8 @@ struct SettingAside: Sendable {
             moving: addresses, catalog: catalog, deploymentID: self.deploymentID,
             firstNumber: self.firstNumber)
         let saved = try await self.session.savedStatements(
-            self.keeps ? plan.saved : Set(objects.filter { $0.kind == .defaultPrivileges }.map(\.address)),
+            self.keeps
+                ? plan.saved : Set(objects.filter { $0.kind == .defaultPrivileges }.map(\.address)),
             catalog)
         try await self.session.run(saved.drops)
         guard self.keeps else {

@@ -66,7 +66,8 @@ struct Setting: Codable, Hashable, Sendable {
                 $0.role == grant.role && $0.privilege == grant.privilege
             }
             if still == nil {
-                statements.append("\(place.prefix)revoke \(grant.privilege) \(place.on) from \(grant.name)")
+                statements.append(
+                    "\(place.prefix)revoke \(grant.privilege) \(place.on) from \(grant.name)")
             } else if still?.isGrantable == false, grant.isGrantable {
                 statements.append(
                     "\(place.prefix)revoke grant option for \(grant.privilege) \(place.on) "
