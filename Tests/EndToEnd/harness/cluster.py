@@ -38,6 +38,9 @@ def free_port() -> int:
 class Cluster:
     """One server of one version, on a unix socket and on 127.0.0.1."""
 
+    # The bootstrap superuser.
+    superuser = "postgres"
+
     def __init__(self, version: int, authority: Authority, settings: dict[str, str] | None = None):
         self.version = version
         self.authority = authority
@@ -46,7 +49,6 @@ class Cluster:
         self.socket_folder = self.folder / "s"
         self.data = self.folder / "data"
         self.port = free_port()
-        self.superuser = "postgres"
         self.server: Child | None = None
         self.programs = self._reachable_programs()
         self.has_tls = self._is_built_with_tls()

@@ -5,9 +5,9 @@ through `creating` and `backing-up`, points its Endpoint at a real local Postgre
 signature with botocore, and injects faults.
 """
 
-import copy
 import datetime
 import http.client
+import logging
 import re
 import threading
 import urllib.parse
@@ -64,6 +64,7 @@ class RDSAPI:
         self.requests: list[dict[str, str]] = []
         self.looks: Counter[str] = Counter()
         self._lock = threading.Lock()
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
         self._moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._moto.start()
         self._moto_address = self._moto.get_host_and_port()
@@ -237,7 +238,7 @@ class RDSAPI:
     def _ask_moto(self, method: str, path: str, body: bytes, headers) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(*self._moto_address, timeout=30)
         try:
-            connection.request(method, path, body, copy.copy(headers))
+            connection.request(method, path, body, dict(headers))
             reply = connection.getresponse()
             return reply.status, reply.read()
         finally:
