@@ -12,15 +12,17 @@ public struct DatabaseFacts: Codable, Hashable, Sendable {
     public var extensions: [ExtensionFacts]
     /// What CREATE EXTENSION could create, by name.
     public var availableExtensions: [String: AvailableExtension]
-    /// Schemas, without Postgres's own.
+    /// Schemas, without Postgres's own and pgshare's.
     public var schemas: [SchemaFacts]
+    /// Schemas of pgshare: the ledger, and what it keeps for a rollback.
+    public var ownSchemas: [String]
     /// Tables, views, sequences and their like, without Postgres's own.
     public var relations: [RelationFacts]
     /// Every object that stands for itself, those above once more.
     public var objects: [DeployedObject]
-    /// Which object needs one of another schema or of an extension. None is Postgres's own.
+    /// Which object needs which other. None is Postgres's own.
     public var dependencies: [Dependency]
-    /// Procedural languages.
+    /// Languages that the role may write functions in.
     public var languages: Set<String>
     /// Foreign keys.
     public var foreignKeys: [ForeignKeyFacts]
@@ -42,10 +44,10 @@ public struct DatabaseFacts: Codable, Hashable, Sendable {
     public var securityLabels: [String]
     /// Tablespaces in use other than the database's own, with the relations in them.
     public var tablespaces: [String: [String]]
-    /// Identities of indexes that are not valid.
-    public var invalidIndexes: [String]
-    /// Identities of constraints that were never validated.
-    public var unvalidatedConstraints: [String]
+    /// Indexes that are not valid.
+    public var invalidIndexes: [LocatedObject]
+    /// Constraints that were never validated.
+    public var unvalidatedConstraints: [LocatedObject]
     /// Collations that columns, domains and indexes use, other than default, C and POSIX.
     public var usedCollations: [String]
     /// Collations of `pg_catalog` that exist.
@@ -246,6 +248,8 @@ public struct RelationFacts: Codable, Hashable, Sendable {
     public var isReadable: Bool
     /// The table that it is a partition of, as `schema.name`.
     public var partitionOf: String?
+    /// Whether it has no page at all, and so surely no row; true for what has no storage.
+    public var isEmpty: Bool
     /// Whether a materialized view is filled; true for all else.
     public var isPopulated: Bool
 
@@ -253,15 +257,17 @@ public struct RelationFacts: Codable, Hashable, Sendable {
     public var identity: String
 }
 
-/// An object that needs one of another schema, or of an extension.
+/// An object that needs another.
 public struct Dependency: Codable, Hashable, Sendable {
-    /// Its schema, or that of the table it belongs to.
+    /// Its schema, or that of the table it belongs to; empty for what is in none.
     public var schema: String
     /// What it is, as `pg_identify_object` says: `view`, `trigger`, `table constraint`, ….
     public var kind: String
     /// Its identity.
     public var identity: String
-    /// The schema of what it needs.
+    /// The identity of the table it belongs to, or its own.
+    public var host: String
+    /// The schema of what it needs, empty for what is in none.
     public var neededSchema: String
     /// What that is.
     public var neededKind: String
@@ -269,6 +275,20 @@ public struct Dependency: Codable, Hashable, Sendable {
     public var needed: String
     /// The extension that it belongs to, nil if none.
     public var neededExtension: String?
+}
+
+/// An object within a schema.
+public struct LocatedObject: Codable, Hashable, Sendable {
+    /// The schema.
+    public var schema: String
+    /// The object's identity.
+    public var identity: String
+
+    /// Creates it.
+    public init(schema: String, identity: String) {
+        self.schema = schema
+        self.identity = identity
+    }
 }
 
 /// A foreign key.
@@ -299,6 +319,8 @@ public struct TriggerFacts: Codable, Hashable, Sendable {
     public var functionSchema: String
     /// The identity of its function.
     public var function: String
+    /// The extension of its function, nil if none.
+    public var functionExtension: String?
     /// The trigger as SQL.
     public var definition: String
 }

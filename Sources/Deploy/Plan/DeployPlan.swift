@@ -71,7 +71,7 @@ public struct DeployPlan: Codable, Hashable, Sendable {
     /// Where it goes.
     public var target: Side
     /// The programs that read and write definitions.
-    public var tools: PlannedTools
+    public var tools: ClientTools
     /// What the user asked for.
     public var options: DeployOptions
     /// How the target changes.
@@ -80,11 +80,12 @@ public struct DeployPlan: Codable, Hashable, Sendable {
     public var jobs: Int
     /// Whether owners and grants are kept.
     public var keepsOwnership: Bool
-    /// Schemas of the source that are deployed, by exact name.
+    /// What of the source pg_dump looks at, by exact names.
+    public var selection: DumpSelection
+    /// What of its table of contents is not restored.
+    public var rules: RestoreRules
+    /// Schemas of the source that are deployed.
     public var schemas: [String]
-    /// Whether only ``schemas`` or ``tables`` were asked for; otherwise everything but what is left
-    /// out is deployed.
-    public var isPartial: Bool
     /// Tables whose rows are copied, the largest first.
     public var tables: [PlannedTable]
     /// Sequences whose position is set.
@@ -97,19 +98,19 @@ public struct DeployPlan: Codable, Hashable, Sendable {
     public var extensions: [PlannedExtension]
     /// Every entry of the source that is not deployed.
     public var leftOut: [LeftOut]
-    /// Identities of what the last deploy made and the source no longer has: dropped.
+    /// What the last deploy made and the source no longer has, as `table public.orders`: dropped.
     public var removed: [String]
-    /// Identities of what the target holds and no deploy made: kept.
+    /// What the target holds and no deploy made: kept, but for what is ``replaced``.
     public var foreign: [String]
-    /// Identities of ``foreign`` objects that are replaced, because the user said so.
-    public var replaced: [String]
+    /// What no deploy made and is replaced, because the user said so.
+    public var replaced: [ObjectKey]
     /// The last deploy into this target, nil if there was none.
     public var lastDeployment: LastDeployment?
     /// What a person should know, the gravest first.
     public var findings: [Finding]
 
     /// Creates a plan of nothing between two ends; the planner fills in the rest.
-    public init(source: Side, target: Side, tools: PlannedTools, options: DeployOptions) {
+    public init(source: Side, target: Side, tools: ClientTools, options: DeployOptions) {
         self.formatVersion = Self.currentFormatVersion
         self.source = source
         self.target = target
@@ -118,8 +119,9 @@ public struct DeployPlan: Codable, Hashable, Sendable {
         self.method = .inPlace
         self.jobs = 1
         self.keepsOwnership = false
+        self.selection = DumpSelection()
+        self.rules = RestoreRules()
         self.schemas = []
-        self.isPartial = false
         self.tables = []
         self.sequences = []
         self.materializedViews = []
@@ -225,31 +227,5 @@ public struct PlannedExtension: Codable, Hashable, Sendable {
         self.sourceVersion = sourceVersion
         self.targetVersion = targetVersion
         self.isInstalled = isInstalled
-    }
-}
-
-/// The programs of a plan.
-public struct PlannedTools: Codable, Hashable, Sendable {
-    /// Where pg_dump is.
-    public var pgDumpPath: String
-    /// Its version, `17.6`.
-    public var pgDumpVersion: String
-    /// Its major version.
-    public var pgDumpMajor: Int
-    /// Where pg_restore is.
-    public var pgRestorePath: String
-    /// Its version.
-    public var pgRestoreVersion: String
-
-    /// Creates it; see the properties.
-    public init(
-        pgDumpPath: String, pgDumpVersion: String, pgDumpMajor: Int, pgRestorePath: String,
-        pgRestoreVersion: String
-    ) {
-        self.pgDumpPath = pgDumpPath
-        self.pgDumpVersion = pgDumpVersion
-        self.pgDumpMajor = pgDumpMajor
-        self.pgRestorePath = pgRestorePath
-        self.pgRestoreVersion = pgRestoreVersion
     }
 }

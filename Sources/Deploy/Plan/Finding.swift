@@ -107,6 +107,7 @@ extension Finding {
         case foreignObjectsKept = "foreign-objects-kept"
         case dependedOn = "depended-on"
         case objectsRemoved = "objects-removed"
+        case objectsChanged = "objects-changed"
         case ledgerUnusable = "ledger-unusable"
         case targetTableMissing = "target-table-missing"
         case targetTableNotEmpty = "target-table-not-empty"
