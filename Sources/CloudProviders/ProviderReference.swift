@@ -6,7 +6,7 @@ import Foundation
 /// |---|---|
 /// | `supabase:` | the project named after the share: found, or created |
 /// | `supabase:REF` | that project |
-/// | `supabase:new?name=…&region=…&org=…` | a new project; refused if there is one of that name |
+/// | `supabase:new?name=…&region=…&org=…` | a new one; refused if the name is taken |
 /// | `neon:` | as for Supabase |
 /// | `neon:PROJECT`, `neon:PROJECT/BRANCH` | its default branch; that branch, created if missing |
 /// | `neon:new?name=…&region=…&org=…&version=…` | a new project |
