@@ -1,12 +1,9 @@
 /// A cloud that hands out Postgres databases: found, adopted or created by its HTTP API.
 public protocol CloudProvider: Sendable {
     /// What ``prepare(_:journal:progress:)`` would do, found out by reading alone: for `--plan`.
-    /// The journal is read and not written.
     ///
     /// - Throws: ``ProviderFailure`` with a sentence for a person.
-    func survey(
-        _ request: ProviderRequest, journal: any ProviderJournal
-    ) async throws(ProviderFailure) -> ProviderSurvey
+    func survey(_ request: ProviderRequest) async throws(ProviderFailure) -> ProviderSurvey
 
     /// Finds, adopts or creates the database, and waits until it takes connections.
     ///

@@ -184,3 +184,16 @@ package struct ProviderShell: Sendable {
         return .noted
     }
 }
+
+/// The journal of a survey, which neither reads nor writes one.
+package struct SurveyJournal: ProviderJournal {
+    package init() {}
+
+    package func knows(_ project: ProviderProject) -> Bool { false }
+
+    package func creating(_ project: ProviderProject) {}
+
+    package func created(_ project: ProviderProject) {}
+
+    package func adopted(_ project: ProviderProject) {}
+}

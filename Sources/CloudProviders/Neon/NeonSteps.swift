@@ -33,9 +33,12 @@ extension NeonMachine {
             case .prepare: return (.announcing, Step(.note(.creating(new))))
             }
         }
-        switch self.request.reference.place {
-        case .new: return (.recalling(project), Step(.recall(self.described(project))))
-        case .named, .existing: return self.adopt(project)
+        switch (self.request.reference.place, self.goal) {
+        case (.new, .prepare): return (.recalling(project), Step(.recall(self.described(project))))
+        case (.new, .survey):
+            let state = "found; taken if an earlier run made it, else refused"
+            return (.ended, Step(.surveyed(.existing(self.described(project), state: state))))
+        case (.named, _), (.existing, _): return self.adopt(project)
         }
     }
 

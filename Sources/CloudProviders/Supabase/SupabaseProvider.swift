@@ -13,10 +13,11 @@ public struct SupabaseProvider: CloudProvider {
 
     /// What preparing would do; see ``CloudProvider``.
     public func survey(
-        _ request: ProviderRequest, journal: any ProviderJournal
+        _ request: ProviderRequest
     ) async throws(ProviderFailure) -> ProviderSurvey {
         let machine = SupabaseMachine(request, goal: .survey, limits: self.settings.limits)
-        let shell = ProviderShell(self.http, self.settings, journal: journal, progress: { _ in })
+        let shell = ProviderShell(
+            self.http, self.settings, journal: SurveyJournal(), progress: { _ in })
         return try await shell.survey(machine)
     }
 

@@ -15,9 +15,12 @@ extension SupabaseMachine {
             return (.choosing, SupabaseCalls.organizations())
         }
         guard let found = Self.read(project, name: self.name) else { return Self.noReference }
-        switch self.request.reference.place {
-        case .new: return (.recalling(found), Step(.recall(self.project(found))))
-        case .named, .existing: return self.adopt(found)
+        switch (self.request.reference.place, self.goal) {
+        case (.new, .prepare): return (.recalling(found), Step(.recall(self.project(found))))
+        case (.new, .survey):
+            let state = "\(found.status); taken if an earlier run made it, else refused"
+            return (.ended, Step(.surveyed(.existing(self.project(found), state: state))))
+        case (.named, _), (.existing, _): return self.adopt(found)
         }
     }
 
