@@ -138,7 +138,10 @@ enum DeployHistory {
         let rows = [
             ["method", way],
             ["source server", Self.side(plan.source)], ["target server", Self.side(plan.target)],
-            ["pg_dump, pg_restore", "\(plan.tools.pgDump.version), \(plan.tools.pgRestore.version)"],
+            [
+                "pg_dump, pg_restore",
+                "\(plan.tools.pgDump.version), \(plan.tools.pgRestore.version)",
+            ],
             [
                 "tables",
                 "\(ProgressText.count(Int64(plan.tables.count))), "
