@@ -49,8 +49,9 @@ public struct VerificationReport: Codable, Hashable, Sendable {
     public var tables: [TableSum]
     /// Objects whose definitions were compared.
     public var objects: Int
-    /// Kept entries of the table of contents of which no object was found at the source.
-    public var unknownEntries: [EntryName]
+    /// Kept entries of the archive of which the source's catalogue told nothing, so that nothing
+    /// was compared.
+    public var unknownEntries: [String]
     /// Sequences whose positions were compared.
     public var sequences: Int
     /// The source's large objects; nil when they were not compared.
@@ -75,27 +76,4 @@ public struct VerificationReport: Codable, Hashable, Sendable {
 
     /// Whether the target is what the source is.
     public var isEqual: Bool { self.mismatches.isEmpty }
-}
-
-/// An entry of an archive's table of contents, as `pg_restore --list` names it.
-public struct EntryName: Codable, Hashable, Sendable {
-    /// `TABLE`, `FK CONSTRAINT`, `COMMENT`.
-    public var kind: String
-    /// Nil where the list has `-`.
-    public var schema: String?
-    /// `film`, `film film_pkey`, `last_day(date)`, `TABLE film`.
-    public var tag: String
-
-    /// Creates the name of an entry.
-    public init(kind: String, schema: String?, tag: String) {
-        self.kind = kind
-        self.schema = schema
-        self.tag = tag
-    }
-
-    /// `INDEX public.film_title`.
-    public var text: String {
-        let place = self.schema.map { $0 + "." } ?? ""
-        return "\(self.kind) \(place)\(self.tag)"
-    }
 }

@@ -13,6 +13,12 @@ public struct Verifier: Sendable {
         public var tables: [VerifiedTable] = []
         /// Positions that were read at the source and set at the target.
         public var sequences: [SequencePosition] = []
+        /// The archive's entries that were restored; their objects are compared.
+        public var kept: [TableOfContents.Entry] = []
+        /// The archive's entries that were not.
+        public var leftOut: [TableOfContents.Entry] = []
+        /// Whether owners and grants were restored.
+        public var grants = false
         /// Whether large objects were deployed.
         public var largeObjects = false
         /// Whether rows are hashed and not only counted.
@@ -35,6 +41,7 @@ public struct Verifier: Sendable {
     ///   - source: Sessions of one snapshot, at least one.
     ///   - target: Sessions that see what was deployed, at least one. Their settings change.
     ///   - progress: Told of every table, or part of a large one, that was read.
+    /// - Returns: What was compared, and what differs.
     /// - Throws: ``SQLFailure`` of whichever side failed first. Nothing is known then.
     public func run(
         source: [any SQLSession],
@@ -48,6 +55,7 @@ public struct Verifier: Sendable {
         let checksum = try await Self.prepare(source, target)
         var report = VerificationReport()
         try await self.compareTables(source, target, checksum, progress, &report)
+        if !self.scope.kept.isEmpty { try await self.compareObjects(here, there, &report) }
         let positions = try await SequencePositions.read(
             there,
             self.scope.sequences.map { PlannedSequence(schema: $0.schema, name: $0.name) })
@@ -95,6 +103,31 @@ public struct Verifier: Sendable {
         }
         return checksum
     }
+
+    private func compareObjects(
+        _ source: any SQLSession,
+        _ target: any SQLSession,
+        _ report: inout VerificationReport
+    ) async throws(SQLFailure) {
+        let findings = try await ObjectReader(source: source, target: target).compare(
+            kept: self.scope.kept, leftOut: self.scope.leftOut, grants: self.scope.grants)
+        report.objects = findings.count
+        report.mismatches += findings.mismatches
+        report.unknownEntries = self.scope.kept.filter {
+            findings.unknown.contains(.init(catalogue: $0.catalogOID, oid: $0.oid))
+        }.map(\.identity)
+        report.remarks = Self.remarks
+        if !findings.notComparable.isEmpty {
+            report.remarks.append(
+                "the two server versions write queries differently, so these were compared by name "
+                    + "and columns only: " + findings.notComparable.joined(separator: ", "))
+        }
+    }
+
+    private static let remarks = [
+        "not compared: security labels, default privileges, options of user mappings, contents of "
+            + "materialized views, comments on extensions and large objects"
+    ]
 
     private func compareTables(
         _ source: [any SQLSession],
