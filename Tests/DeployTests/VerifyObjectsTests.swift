@@ -108,7 +108,7 @@ import Testing
         ("drop schema \"Odd schema\" cascade", .objectMissing, "schema \"Odd schema\" is missing"),
         ("select lo_unlink(4711)", .largeObjects, "large objects 4711 to 4712: 2 readable"),
         ("select lo_put(4712, 299999, 'xxx')", .largeObjects, "large objects 4711 to 4712: 600003"),
-        ("select lo_put(4712, 299998, 'x')", .largeObjects, "large objects 4711 to 4712: their"),
+        ("select lo_put(4712, 299998, 'y')", .largeObjects, "large objects 4711 to 4712: their"),
     ]
 
     @Test func `every planted difference is found and told`() async throws {
@@ -140,10 +140,10 @@ import Testing
         var scope = Verifier.Scope()
         scope.kept = entries.filter { !["FK CONSTRAINT", "FUNCTION"].contains($0.kind) }
         scope.leftOut = entries.filter { ["FK CONSTRAINT", "FUNCTION"].contains($0.kind) }
-        #expect(try await pair.verify(scope).mismatches == [])
+        #expect(try await pair.verify(scope).mismatches.map(\.sentence) == [])
         scope.kept = entries
         scope.leftOut = []
-        #expect(try await pair.verify(scope).mismatches.count == 2)
+        #expect(try await pair.verify(scope).mismatches.map(\.sentence).count == 2)
     }
 
     static let schema = #"""
@@ -173,7 +173,7 @@ import Testing
             title text not null collate plain_c, kind varchar(10) check (kind in ('a', 'b')),
             rate numeric(4,2) default 4.99 constraint film_rate check (rate > 0),
             twice int generated always as (char_length(title) * 2) stored, m mood, e email, s span,
-            tags text[] default array['x'::varchar, 'y'], at timestamptz default now() - '1 day',
+            tags text[] default array['x'::varchar, 'y'], at timestamptz default now() - interval '1 day',
             exclude using gist (s with &&), unique (title, kind) deferrable initially deferred)
             with (fillfactor = 90);
         alter table film add constraint later check (rate < 100) not valid;

@@ -27,23 +27,22 @@ final class VerifyPair: Sendable {
         try self.target(sql)
     }
 
-    /// Dumps the source and restores it at the target, by the newer one's programs.
+    /// Dumps the source and restores it at the target, by the source's programs.
     ///
     /// - Returns: What the archive holds; large objects and rows too.
     func deploy() throws -> TableOfContents {
         let source = self.sourceServer
         let target = self.targetServer
-        let newer = source.version.rawValue > target.version.rawValue ? source : target
         let file = FileManager.default.temporaryDirectory.appending(path: self.name + ".dump").path
         defer { try? FileManager.default.removeItem(atPath: file) }
         try Self.run([
-            newer.binaries + "/pg_dump", "-Fc", "-f", file, "-d",
+            source.binaries + "/pg_dump", "-Fc", "-f", file, "-d",
             source.conninfo(database: self.name + "_source"),
         ])
         // An older server does not know `SET transaction_timeout`: one warning, and status 1.
         try Self.run(
             [
-                newer.binaries + "/pg_restore", "-d",
+                source.binaries + "/pg_restore", "-d",
                 target.conninfo(database: self.name + "_target"),
                 file,
             ], allows: [0, source.version == target.version ? 0 : 1])

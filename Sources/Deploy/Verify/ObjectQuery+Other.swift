@@ -47,7 +47,7 @@ extension ObjectQuery {
                 ? "coalesce(c.colliculocale, c.collcollate)" : "c.collcollate"
         return self.simple(
             3456, "pg_collation c where c.oid >= 16384",
-            "c.collprovider, c.collisdeterministic, \(locale), c.collencoding")
+            "c.collprovider, c.collisdeterministic, \(locale)")
     }
 
     /// Kinds of which a line says enough.

@@ -97,11 +97,13 @@ extension ObjectQuery {
             and c.relpersistence <> 't'
         """
 
+    /// The type of an identity column's sequence follows the column when it is restored.
     static let sequences = """
         select 1259::oid as class, c.oid, 0 as sub,
             case when d.refobjid is null then 0 else 1259 end::oid as pclass,
             coalesce(d.refobjid, 0)::oid as poid, false as bad,
-            concat_ws(E'\\n', c.relpersistence, s.seqtypid::regtype, s.seqstart, s.seqincrement,
+            concat_ws(E'\\n', c.relpersistence,
+                case when d.deptype is distinct from 'i' then s.seqtypid::regtype end, s.seqstart, s.seqincrement,
                 s.seqmax, s.seqmin, s.seqcache, s.seqcycle, d.refobjid::regclass, a.attname) as def
         from pg_catalog.pg_class c join pg_catalog.pg_sequence s on s.seqrelid = c.oid
         left join pg_catalog.pg_depend d on d.classid = 1259 and d.objid = c.oid
@@ -111,6 +113,7 @@ extension ObjectQuery {
         """
 
     /// The order of columns counts, except in children: a restore puts what they inherit first.
+    /// Options `pg_…` are the server's own (15.20 numbers its columns' versions in `pg_attver`).
     static let columns = """
         select 1259::oid as class, c.oid, a.attnum::int as sub,
             case when c.relkind = 'c' then 1247 else 1259 end::oid as pclass,
@@ -119,7 +122,9 @@ extension ObjectQuery {
                 (select l.collnamespace::regnamespace || '.' || l.collname
                     from pg_catalog.pg_collation l where l.oid = a.attcollation),
                 a.attidentity, a.attgenerated, a.attstorage, a.attcompression,
-                coalesce(a.attstattarget, -1), a.attoptions, a.attfdwoptions,
+                coalesce(a.attstattarget, -1),
+                (select string_agg(o, ',' order by o) from unnest(a.attoptions) o
+                    where o not like 'pg\\_%'), a.attfdwoptions,
                 case when not exists (select from pg_catalog.pg_inherits h
                         where h.inhrelid = c.oid)
                     then row_number() over (partition by c.oid order by a.attnum) end,
@@ -161,7 +166,7 @@ extension ObjectQuery {
 
     static let triggers = """
         select 2620::oid as class, t.oid, 0 as sub, 1259::oid as pclass, t.tgrelid as poid,
-            false as bad, t.tgenabled || pg_catalog.pg_get_triggerdef(t.oid) as def
+            false as bad, t.tgenabled::text || pg_catalog.pg_get_triggerdef(t.oid) as def
         from pg_catalog.pg_trigger t where not t.tgisinternal and t.tgparentid = 0
         """
 

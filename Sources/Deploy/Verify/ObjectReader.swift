@@ -42,8 +42,8 @@ struct ObjectReader: Sendable {
         return findings
     }
 
-    /// pg_attrdef: part of the column. pg_default_acl, pg_largeobject, pg_subscription: see remarks.
-    private static let withoutInventory: Set<UInt32> = [2604, 826, 2613, 2995, 6100]
+    /// pg_database; pg_attrdef, which is part of the column; the others are in the remarks.
+    private static let withoutInventory: Set<UInt32> = [826, 1262, 2604, 2613, 2995, 6100]
 
     /// Definitions that are asked for in one statement.
     private static let definitionsAQuery = 100
