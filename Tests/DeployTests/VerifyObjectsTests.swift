@@ -173,7 +173,8 @@ import Testing
             title text not null collate plain_c, kind varchar(10) check (kind in ('a', 'b')),
             rate numeric(4,2) default 4.99 constraint film_rate check (rate > 0),
             twice int generated always as (char_length(title) * 2) stored, m mood, e email, s span,
-            tags text[] default array['x'::varchar, 'y'], at timestamptz default now() - interval '1 day',
+            tags text[] default array['x'::varchar, 'y'],
+            at timestamptz default now() - interval '1 day',
             exclude using gist (s with &&), unique (title, kind) deferrable initially deferred)
             with (fillfactor = 90);
         alter table film add constraint later check (rate < 100) not valid;

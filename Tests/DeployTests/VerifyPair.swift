@@ -1,5 +1,6 @@
 import Deploy
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -9,11 +10,15 @@ final class VerifyPair: Sendable {
     let targetServer: TestPostgres
     let name: String
 
-    init(_ source: TestPostgres.Version, _ target: TestPostgres.Version) throws {
+    init(
+        _ source: TestPostgres.Version, _ target: TestPostgres.Version,
+        sourceEncoding: String = "UTF8"
+    ) throws {
         self.sourceServer = try TestPostgres.shared(source)
         self.targetServer = try TestPostgres.shared(target)
         self.name = "verify_" + UUID().uuidString.prefix(8).lowercased()
-        try self.sourceServer.sql("create database \(self.name)_source")
+        try self.sourceServer.sql(
+            "create database \(self.name)_source template template0 encoding '\(sourceEncoding)'")
         try self.targetServer.sql("create database \(self.name)_target")
     }
 
@@ -99,5 +104,16 @@ final class VerifyPair: Sendable {
         // An aborted transaction would answer ROLLBACK's error to this.
         #expect(try await target.rows("select 1") == [["1"]])
         return report
+    }
+}
+
+/// Steps that a verifier told of.
+final class Steps: Sendable {
+    private let steps = Mutex<[VerificationStep]>([])
+
+    var all: [VerificationStep] { self.steps.withLock { $0 } }
+
+    func add(_ step: VerificationStep) {
+        self.steps.withLock { $0.append(step) }
     }
 }

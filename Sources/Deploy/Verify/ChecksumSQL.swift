@@ -91,7 +91,7 @@ struct ChecksumSQL: Hashable, Sendable {
         case 1114: return "pg_catalog.timestamp_hash_extended(\(value), \(seed))"
         case 1184: return "pg_catalog.timestamp_hash_extended(\(value)::timestamp, \(seed))"
         case 1700:
-            // The hash takes 1.0 for 1.00; the scale goes into the seed, NaN and infinity have none.
+            // The hash takes 1.0 for 1.00: the scale goes into the seed. NaN has none.
             let scale = "coalesce(pg_catalog.scale(\(value)), -1)"
             return "pg_catalog.hash_numeric_extended(\(value), \(seed) + \(scale))"
         case 2950: return "pg_catalog.uuid_hash_extended(\(value), \(seed))"
@@ -106,9 +106,11 @@ struct ChecksumSQL: Hashable, Sendable {
     }
 
     private func textHash(_ text: String, _ seed: Int64) -> String {
-        self.convertsText
-            ? "pg_catalog.hash_record_extended(row(pg_catalog.convert_to(\(text), 'UTF8')), \(seed))"
-            : "pg_catalog.hashtextextended((\(text)) collate \"C\", \(seed))"
+        guard self.convertsText else {
+            return "pg_catalog.hashtextextended((\(text)) collate \"C\", \(seed))"
+        }
+        let bytes = "pg_catalog.convert_to(\(text), 'UTF8')"
+        return "pg_catalog.hash_record_extended(row(\(bytes)), \(seed))"
     }
 
     /// The value as its output function writes it; NULL, or a text of its own, for NULL.

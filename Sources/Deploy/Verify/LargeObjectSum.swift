@@ -80,7 +80,7 @@ struct LargeObjectReader: Sendable {
         return LargeObjectSum(count: count, bytes: bytes, checksum: row[2])
     }
 
-    /// Count, bytes, sum, and what closing returned. 262144 is both INV_READ and the size of a part.
+    /// Count, bytes, sum, and what closing returned. 262144 is INV_READ, and the size of a part.
     ///
     /// By the functions, not the table: that one is the superuser's, and its pages have holes that
     /// a restore fills. What may not be read is left out, as trying would end the transaction.
@@ -105,10 +105,10 @@ struct LargeObjectReader: Sendable {
         guard let checksum = self.checksum else { return "null" }
         let part = "pg_catalog.lo_get(o.oid, g.start, 262144)"
         let number = "pg_catalog.int8send(o.oid::bigint) || pg_catalog.int8send(g.start)"
+        let digest = "pg_catalog.substr(pg_catalog.sha256(\(number) || \(part)), 1, 8)"
         let hash =
             checksum.portable
-            ? "('x' || pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(\(number) || \(part)), "
-                + "1, 8), 'hex'))::bit(64)::bigint"
+            ? "('x' || pg_catalog.encode(\(digest), 'hex'))::bit(64)::bigint"
             : "pg_catalog.hash_record_extended(row(o.oid, g.start, \(part)), 3)"
         return """
             pg_catalog.sum((select pg_catalog.sum(\(hash))

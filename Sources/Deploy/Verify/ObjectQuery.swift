@@ -1,9 +1,9 @@
 /// One kind of object, as the catalogues of one server tell of it.
 ///
-/// ``body`` selects `class, oid, sub, pclass, poid, bad, def`: the object by the OID of its catalogue
-/// and its own, the column number or 0, what it is part of (zeros: nothing), whether it cannot be
-/// relied on (an invalid index, a constraint that was not validated), and all that defines it: queries
-/// that the server wrote out stand last, behind a character 1.
+/// ``body`` selects `class, oid, sub, pclass, poid, bad, def`: the object by the OID of its
+/// catalogue and its own, the column number or 0, what it is part of (zeros: nothing), whether it
+/// cannot be relied on (an invalid index, a constraint that was not validated), and all that
+/// defines it: queries that the server wrote out stand last, behind a character 1.
 struct ObjectQuery: Sendable {
     var body: String
     /// What goes before the identity of an object, where it is not the object that is told of.
@@ -40,6 +40,7 @@ struct ObjectQuery: Sendable {
     /// - Parameters:
     ///   - version: `server_version_num`, 140000 or more.
     ///   - grants: Whether owners and grants are compared.
+    /// - Returns: As many for every version.
     static func all(version: Int, grants: Bool) -> [ObjectQuery] {
         let small = [self.schemas, self.extensions, self.statistics, self.collations(version)]
         let owned = [
@@ -103,8 +104,8 @@ extension ObjectQuery {
             case when d.refobjid is null then 0 else 1259 end::oid as pclass,
             coalesce(d.refobjid, 0)::oid as poid, false as bad,
             concat_ws(E'\\n', c.relpersistence,
-                case when d.deptype is distinct from 'i' then s.seqtypid::regtype end, s.seqstart, s.seqincrement,
-                s.seqmax, s.seqmin, s.seqcache, s.seqcycle, d.refobjid::regclass, a.attname) as def
+                case when d.deptype is distinct from 'i' then s.seqtypid::regtype end,
+                s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle, d.refobjid::regclass, a.attname) as def
         from pg_catalog.pg_class c join pg_catalog.pg_sequence s on s.seqrelid = c.oid
         left join pg_catalog.pg_depend d on d.classid = 1259 and d.objid = c.oid
             and d.refclassid = 1259 and d.refobjsubid > 0 and d.deptype in ('a', 'i')

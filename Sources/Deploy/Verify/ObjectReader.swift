@@ -18,6 +18,8 @@ struct ObjectReader: Sendable {
     ///   - kept: The entries that were restored.
     ///   - leftOut: The entries that were not.
     ///   - grants: Whether owners and grants were restored.
+    /// - Returns: What differs.
+    /// - Throws: ``SQLFailure`` of whichever side failed.
     func compare(
         kept: [TableOfContents.Entry],
         leftOut: [TableOfContents.Entry],
