@@ -159,9 +159,9 @@ public struct ProgressTranscript: Sendable {
         let tables = ProgressText.count(Int64(found.tables), "table")
         let time = ProgressText.duration(found.seconds)
         guard !found.mismatches.isEmpty else {
-            let how = found.level == .full ? "every value of " : ""
+            let how = found.level == .full ? "with the same checksums" : "as many"
             let rows = ProgressText.count(found.rows, "row")
-            return [Line("verified: \(how)\(rows) of \(tables) is the source's, \(time)", .good)]
+            return [Line("verified: \(rows) of \(tables), \(how) as at the source, \(time)", .good)]
         }
         let count = ProgressText.count(Int64(found.mismatches.count), "difference")
         let shown = found.mismatches.prefix(Self.maximumMismatches).map {
