@@ -16,3 +16,15 @@ public struct DeployEnd: Sendable {
         self.role = role
     }
 }
+
+extension DeployEnd {
+    /// What a plan says of it.
+    var planned: PlanInput.End {
+        switch self.database.target.endpoint {
+        case .unixSocket: PlanInput.End(self.description)
+        case .tcp(let host, let address, let port):
+            PlanInput.End(
+                self.description, host: host.isEmpty ? address : host, port: port)
+        }
+    }
+}

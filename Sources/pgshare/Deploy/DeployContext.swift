@@ -10,7 +10,8 @@ struct DeployContext {
     private let relayURL: String
     private let token: String?
     private let caFile: String?
-    private let asks: Bool
+    /// Whether a person at a terminal may be asked.
+    let asks: Bool
 
     /// Reads the settings; nothing is asked yet.
     ///

@@ -20,6 +20,8 @@ final class DeployPrinter: Sendable {
     static let patience = 1.0
 
     private let json: Bool
+    /// Whether it prints JSON and nothing else.
+    var isJSON: Bool { self.json }
     private let place: PrinterPlace
     private let state: NIOLockedValueBox<State>
     private let queue = DispatchQueue(label: "pgshare.deploy.printer")

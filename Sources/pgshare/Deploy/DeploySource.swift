@@ -57,16 +57,3 @@ enum DeploySource: Hashable {
         return end
     }
 }
-
-/// libpq's `key=value` text.
-enum Conninfo {
-    /// Values quoted, in a stable order.
-    ///
-    /// Source: PostgreSQL documentation, "Keyword/Value Connection Strings".
-    static func text(_ keywords: [String: String]) -> String {
-        keywords.sorted { $0.key < $1.key }.map { key, value in
-            let escaped = value.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
-            return "\(key)='\(escaped)'"
-        }.joined(separator: " ")
-    }
-}

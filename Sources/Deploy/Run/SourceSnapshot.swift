@@ -1,0 +1,71 @@
+import NIOCore
+import PostgresClient
+
+/// The source, read in one snapshot by however many sessions.
+///
+/// The first session opens a transaction and exports its snapshot; pg_dump and the other lanes join
+/// it. Writers at the source go on: what they commit later is not part of the deploy. Where the
+/// source has room for one session only, or cannot export, everything goes through that one.
+struct SourceSnapshot: Sendable {
+    /// The session that holds the snapshot.
+    let session: DeploySession
+    /// What the others join, nil where the source cannot export.
+    let name: String?
+    private let end: DeployEnd
+    private let connector: DatabaseConnector
+
+    private static let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    /// Connects and takes the snapshot.
+    static func open(
+        _ end: DeployEnd, _ connector: DatabaseConnector, on eventLoop: any EventLoop
+    ) async throws(SQLFailure) -> SourceSnapshot {
+        let session = try await DeploySession.open(connector, end, on: eventLoop)
+        do throws(SQLFailure) {
+            try await session.rows(Self.begin)
+            let name = try await Self.export(session)
+            return SourceSnapshot(session: session, name: name, end: end, connector: connector)
+        } catch {
+            await session.close()
+            throw error
+        }
+    }
+
+    /// Nil where the source is no server that can (a database in a browser).
+    private static func export(_ session: DeploySession) async throws(SQLFailure) -> String? {
+        try await session.rows("SAVEPOINT pgshare_export")
+        do throws(SQLFailure) {
+            let name = try await session.value("SELECT pg_catalog.pg_export_snapshot()")
+            try await session.rows("RELEASE SAVEPOINT pgshare_export")
+            return name
+        } catch {
+            guard !error.isConnectionLost else { throw error }
+            try await session.rows("ROLLBACK TO SAVEPOINT pgshare_export")
+            return nil
+        }
+    }
+
+    /// One more session in the same snapshot.
+    ///
+    /// - Returns: Nil where the snapshot cannot be joined, or the source has no place left.
+    func lane(on eventLoop: any EventLoop) async throws(SQLFailure) -> DeploySession? {
+        guard let name = self.name else { return nil }
+        let session: DeploySession
+        do throws(SQLFailure) {
+            session = try await DeploySession.open(self.connector, self.end, on: eventLoop)
+        } catch {
+            guard error.sqlState == "53300" else { throw error }
+            return nil
+        }
+        do throws(SQLFailure) {
+            try await session.rows(Self.begin)
+            try await session.rows("SET TRANSACTION SNAPSHOT \(SQLText.literal(name))")
+            return session
+        } catch {
+            await session.close()
+            throw error
+        }
+    }
+
+    func close() async { await self.session.close() }
+}

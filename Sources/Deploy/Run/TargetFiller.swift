@@ -1,0 +1,210 @@
+import NIOCore
+import PostgresClient
+
+/// Fills a target that is ready for it: definitions, rows, positions, large objects, indexes.
+struct TargetFiller: Sendable {
+    /// What came of it.
+    struct Filled: Sendable {
+        var copied: [CopiedTable] = []
+        var sequences: [SequencePosition] = []
+        var leftOut: [TableOfContents.LeftOutEntry] = []
+        var verification: VerificationReport?
+
+        /// Rows by the table's identity.
+        var rows: [String: Int64] {
+            Dictionary(copied.map { ("\($0.table.schema).\($0.table.name)", $0.rows) }) { $1 }
+        }
+
+        func report(_ id: String, seconds: Double, warnings: [String]) -> DeployReport {
+            DeployReport(
+                id: id, rows: self.rows, bytes: self.copied.reduce(0) { $0 + $1.bytes },
+                seconds: seconds, verification: self.verification, warnings: warnings)
+        }
+    }
+
+    let deployment: Deployment
+    private var plan: DeployPlan { self.deployment.plan }
+    private var observer: DeployObserver { self.deployment.observer }
+
+    init(_ deployment: Deployment) {
+        self.deployment = deployment
+    }
+
+    /// Through one session, in its open transaction.
+    func fill(_ target: DeploySession, rules: RestoreRules) async throws -> Filled {
+        let split = self.deployment.archive.contents.split(by: rules)
+        var filled = Filled()
+        filled.leftOut = split.leftOut
+        try await self.restore(.preData, split.kept, .schema, target)
+        if self.plan.options.content != .schemaOnly {
+            self.observer(.phase(.data))
+            for table in try self.order() {
+                try Task.checkCancellation()
+                let copy = TableCopy(observer: self.observer)
+                filled.copied.append(
+                    try await copy.copy(
+                        table, from: self.deployment.source.session, to: target,
+                        freezes: self.freezes(table)))
+            }
+            filled.sequences = try await self.setSequences(target)
+            try await self.copyLargeObjects(target)
+        }
+        try await self.restore(.postData, split.kept, .indexes, target)
+        for statement in self.deployment.request.afterRestore {
+            try await target.rows(statement)
+        }
+        return filled
+    }
+
+    /// What the ledger remembers.
+    func record(_ filled: Filled) throws -> NewDeployment {
+        NewDeployment(
+            id: self.deployment.request.id,
+            source: self.plan.source.description,
+            plan: try self.plan.json(),
+            rowCounts: filled.rows,
+            toolVersions: [
+                "pg_dump": "\(self.plan.tools.pgDump.version)",
+                "pg_restore": "\(self.plan.tools.pgRestore.version)",
+            ],
+            isReversible: self.plan.options.content != .dataOnly)
+    }
+
+    // MARK: Definitions
+
+    private func restore(
+        _ part: SchemaArchive.Part, _ entries: [TableOfContents.Entry], _ phase: DeployPhase,
+        _ target: DeploySession
+    ) async throws {
+        guard self.plan.options.content != .dataOnly else { return }
+        self.observer(.phase(phase))
+        try await self.throughDoor(target) { door, log in
+            try await self.deployment.archive.restore(
+                part, entries: entries, to: door, options: self.restoreOptions(jobs: 1),
+                observer: log.observer(phase, self.observer))
+        }
+    }
+
+    /// Lets a program into the target's session.
+    private func throughDoor(
+        _ target: DeploySession,
+        _ body: (ToolConnection, RestoreLog) async throws -> Void
+    ) async throws {
+        let log = RestoreLog()
+        let door = try await SessionDoor.open(target.session, observer: log.door)
+        do {
+            try await body(ToolConnection(doorFolder: door.socketFolder, port: door.port), log)
+            await door.close()
+            try await target.session.restoreSettings()
+        } catch {
+            await door.close()
+            throw log.failure(instead: error)
+        }
+    }
+
+    func restoreOptions(jobs: Int) -> SchemaArchive.RestoreOptions {
+        SchemaArchive.RestoreOptions(
+            jobs: jobs, leavesOutOwnership: !self.plan.keepsOwnership,
+            role: self.deployment.request.target.role)
+    }
+
+    // MARK: Rows
+
+    /// Where the target's own constraints stand already, what others refer to goes first.
+    private func order() throws -> [PlannedTable] {
+        guard self.plan.options.content == .dataOnly else { return self.plan.tables }
+        return TableOrder.referencedFirst(
+            self.plan.tables, self.deployment.sourceFacts.foreignKeys)
+    }
+
+    /// Only tables that this deploy makes are empty for certain, and nobody else's.
+    func freezes(_ table: PlannedTable) -> Bool {
+        let relation = self.deployment.sourceFacts.relations.first {
+            $0.schema == table.schema && $0.name == table.name
+        }
+        return self.plan.options.content == .all && relation?.extensionName == nil
+            && table.copyFilter == nil
+    }
+
+    func setSequences(_ target: DeploySession) async throws -> [SequencePosition] {
+        guard !self.plan.sequences.isEmpty else { return [] }
+        self.observer(.phase(.sequences))
+        let positions = try await SequencePositions.read(
+            self.deployment.source.session, self.plan.sequences)
+        for batch in positions.batches(of: 500) {
+            let calls = batch.map { position in
+                let name = SQLText.literal(SQLText.identifier(position.schema, position.name))
+                return "pg_catalog.setval(\(name)::pg_catalog.regclass, \(position.lastValue), "
+                    + "\(position.isCalled))"
+            }
+            try await target.rows("SELECT \(calls.joined(separator: ", "))")
+        }
+        return positions
+    }
+
+    private func copyLargeObjects(_ target: DeploySession) async throws {
+        guard self.plan.largeObjects.count > 0 else { return }
+        self.observer(.phase(.largeObjects))
+        try await self.throughDoor(target) { door, log in
+            try await SchemaArchive.copyLargeObjects(
+                tools: self.deployment.tools, from: self.deployment.sourceTool,
+                snapshot: self.deployment.source.name, to: door,
+                options: self.restoreOptions(jobs: 1),
+                observer: log.observer(.largeObjects, self.observer))
+        }
+    }
+
+    // MARK: Verification
+
+    /// Compares; both ends work at the same time.
+    ///
+    /// - Throws: ``DeployFailure`` that names the first differences.
+    func verify(
+        _ target: [DeploySession], _ filled: Filled
+    ) async throws -> VerificationReport? {
+        guard self.plan.options.verify != .none else { return nil }
+        self.observer(.phase(.verifying))
+        var scope = Verifier.Scope()
+        scope.contents = self.plan.options.verify == .full
+        if self.plan.options.content != .schemaOnly {
+            scope.tables = self.plan.tables.map {
+                VerifiedTable(schema: $0.schema, name: $0.name, filter: $0.copyFilter)
+            }
+            scope.sequences = filled.sequences
+            scope.largeObjects = self.plan.largeObjects.count > 0
+        }
+        let observer = self.observer
+        let report = try await Verifier(scope).run(
+            source: [self.deployment.source.session], target: target
+        ) { step in
+            observer(
+                .step(
+                    PhaseStep(
+                        .verifying, "\(step.side.rawValue): \(step.table)", done: step.bytes,
+                        total: step.totalBytes)))
+        }
+        self.observer(
+            .verified(
+                RunVerified(
+                    level: self.plan.options.verify, tables: report.tables.count,
+                    rows: report.tables.reduce(0) { $0 + $1.rows },
+                    mismatches: report.mismatches.map(\.sentence), seconds: report.seconds)))
+        guard report.isEqual else {
+            let first = report.mismatches.prefix(5).map(\.sentence).joined(separator: "; ")
+            let more = report.mismatches.count - min(5, report.mismatches.count)
+            throw DeployFailure(
+                "source and target differ: \(first)" + (more > 0 ? "; and \(more) more" : ""),
+                hint: "Nothing was changed. Is something else writing to the target's tables?")
+        }
+        return report
+    }
+}
+
+extension Array {
+    /// The elements in order, at most `count` at a time.
+    func batches(of count: Int) -> [ArraySlice<Element>] {
+        stride(from: 0, to: self.count, by: count).map {
+            self[$0..<Swift.min($0 + count, self.count)]
+        }
+    }
+}

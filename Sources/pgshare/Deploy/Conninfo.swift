@@ -1,0 +1,53 @@
+import Foundation
+import PostgresClient
+
+/// libpq's texts for where a database is.
+enum Conninfo {
+    /// `key=value` text, values quoted, in a stable order.
+    ///
+    /// Source: PostgreSQL documentation, "Keyword/Value Connection Strings".
+    static func text(_ keywords: [String: String]) -> String {
+        keywords.sorted { $0.key < $1.key }.map { key, value in
+            let escaped = value.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
+            return "\(key)='\(escaped)'"
+        }.joined(separator: " ")
+    }
+
+    /// The same place as a URL without its secrets: for people, and to be used again with a
+    /// password from elsewhere.
+    ///
+    /// - Throws: ``DatabaseSettingsError`` for what libpq cannot read.
+    static func withoutSecrets(_ conninfo: String) throws -> String {
+        var settings = try LibpqConnection.settings(of: conninfo)
+        for secret in ["password", "sslpassword"] { settings[secret] = nil }
+        // libpq fills in some defaults of its own, which are the same next time.
+        let parts = ["user", "host", "port", "dbname"].map { settings.removeValue(forKey: $0) }
+        let user = parts[0].map { "\(self.escaped($0))@" } ?? ""
+        let host = parts[1].map(self.host) ?? ""
+        let port = parts[2].map { ":\($0)" } ?? ""
+        let database = parts[3].map { "/\(self.escaped($0))" } ?? ""
+        let isPlain = parts[1]?.contains(",") != true && parts[2]?.contains(",") != true
+        guard isPlain else { return try self.keywords(conninfo) }
+        let rest = settings.sorted { $0.key < $1.key }
+            .map { "\($0.key)=\(self.escaped($0.value))" }.joined(separator: "&")
+        return "postgres://\(user)\(host)\(port)\(database)" + (rest.isEmpty ? "" : "?\(rest)")
+    }
+
+    /// Several hosts have no good form as a URL.
+    private static func keywords(_ conninfo: String) throws -> String {
+        var settings = try LibpqConnection.settings(of: conninfo)
+        for secret in ["password", "sslpassword"] { settings[secret] = nil }
+        return self.text(settings)
+    }
+
+    /// A folder (of a unix socket) is escaped, an IPv6 address is bracketed.
+    private static func host(_ host: String) -> String {
+        host.contains(":") ? "[\(host)]" : self.escaped(host)
+    }
+
+    private static func escaped(_ text: String) -> String {
+        let plain = CharacterSet(
+            charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
+    }
+}

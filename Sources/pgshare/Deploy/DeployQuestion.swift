@@ -1,0 +1,43 @@
+import Deploy
+import Foundation
+
+/// What a person is told before a deploy replaces what is there.
+enum DeployQuestion {
+    /// The last deploy, its time and rows, and what will go.
+    static func text(_ plan: DeployPlan) -> String {
+        var lines: [String] = []
+        if let last = plan.lastDeployment {
+            let rows = last.rowCounts.values.reduce(0, +)
+            lines.append(
+                "The target holds deploy \(last.id) of \(Output.time(last.at)): "
+                    + "\(last.rowCounts.count) tables, \(rows) rows.")
+        }
+        if !plan.removed.isEmpty {
+            lines.append("Gone at the source, and dropped: \(Self.list(plan.removed)).")
+        }
+        if !plan.replaced.isEmpty {
+            lines.append(
+                "Not made by a deploy, and replaced: "
+                    + "\(Self.list(plan.replaced.map { "\($0.kind.rawValue) \($0.identity)" })).")
+        }
+        if plan.options.keepsPrevious {
+            lines.append("The state before is kept; pgshare deploy rollback brings it back.")
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private static func list(_ names: [String]) -> String {
+        let shown = names.prefix(20).joined(separator: ", ")
+        return names.count > 20 ? "\(shown) and \(names.count - 20) more" : shown
+    }
+}
+
+extension DeployPlan {
+    /// The findings, a line each.
+    var findingLines: String {
+        self.findings.map { finding in
+            "\(finding.severity.rawValue): \(finding.sentence)"
+                + (finding.fix.map { "\n    \($0)" } ?? "")
+        }.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,148 @@
+import ArgumentParser
+import Deploy
+import Foundation
+import ShareStore
+
+/// One run of `pgshare deploy`, from the words of the command line to its place in the history.
+struct DeployRun: Sendable {
+    let source: DeploySource
+    let target: DeployTarget
+    let options: DeployOptions
+    let onlyPlans: Bool
+    let saysYes: Bool
+    let context: DeployContext
+    let printer: DeployPrinter
+    let json: Bool
+
+    /// Runs, and stops cleanly on Ctrl-C.
+    func untilSignal() async throws {
+        try await self.printer.finishing { try await runUntilSignal { try await self.run() } }
+    }
+
+    private func run() async throws {
+        var generator = SystemRandomNumberGenerator()
+        let id = DeploymentRecord.makeID(using: &generator)
+        let source = try await self.source.end(self.context)
+        guard !self.onlyPlans else {
+            return try await self.plan(id, source)
+        }
+        let history = try RecordedRun(
+            self.context.state, id: id, action: .deploy, source: source.description,
+            target: try self.target.description)
+        try await history.run { warn in
+            warn.forEach { self.printer.happened(.notice(RunNotice($0, isWarning: true))) }
+            let report = try await self.deploy(id, source, history)
+            return try report.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }
+        }
+    }
+
+    /// `--plan`: connects and reads, and changes nothing.
+    private func plan(_ id: String, _ source: DeployEnd) async throws {
+        let place = try await self.target.planned(self.context, self.printer)
+        guard let place else { return }
+        let deployment = try await self.prepare(id, source, place)
+        let plan = deployment.plan
+        await deployment.close()
+        self.show(plan)
+        self.printer.happened(.finished(RunFinished(outcome: .planned, seconds: 0)))
+        guard !plan.isBlocked else { throw ExitCode(1) }
+    }
+
+    private func prepare(
+        _ id: String, _ source: DeployEnd, _ place: DeployPlace
+    ) async throws(DeployFailure) -> Deployment {
+        let printer = self.printer
+        return try await Deployment.prepare(
+            DeployRequest(
+                id: id, source: source, target: place.end, options: self.options,
+                profile: place.profile, afterRestore: place.afterRestore,
+                folder: self.context.state + "/deploys",
+                environment: ProcessInfo.processInfo.environment)
+        ) { printer.happened($0) }
+    }
+
+    private func deploy(
+        _ id: String, _ source: DeployEnd, _ history: RecordedRun
+    ) async throws -> DeployReport? {
+        let started = ContinuousClock.now
+        self.printer.happened(
+            .started(
+                RunStarted(
+                    id: id, source: source.description, target: try self.target.description)))
+        let place = try await self.target.end(self.context, history, self.printer)
+        do {
+            let deployment = try await self.prepare(id, source, place)
+            let report: DeployReport?
+            do {
+                report = try await self.run(deployment, history)
+            } catch {
+                await deployment.close()
+                throw error
+            }
+            await deployment.close()
+            await place.release()
+            self.finished(report, place, seconds: started.seconds)
+            return report
+        } catch {
+            await place.release()
+            throw error
+        }
+    }
+
+    private func run(
+        _ deployment: Deployment, _ history: RecordedRun
+    ) async throws -> DeployReport? {
+        try await history.keep(plan: deployment.plan)
+        self.printer.happened(.planned(deployment.plan))
+        guard !deployment.plan.isBlocked else {
+            self.show(deployment.plan)
+            throw DeployFailure(
+                "the plan has findings that forbid the deploy",
+                hint: "Nothing was changed. Settle them, then deploy again.")
+        }
+        guard try self.confirms(deployment.plan) else { return nil }
+        return try await deployment.run()
+    }
+
+    private func finished(_ report: DeployReport?, _ place: DeployPlace, seconds: Double) {
+        for warning in report?.warnings ?? [] {
+            self.printer.happened(.notice(RunNotice(warning, isWarning: true)))
+        }
+        self.printer.happened(
+            .finished(
+                RunFinished(
+                    outcome: report == nil ? .declined : .deployed, seconds: seconds,
+                    tables: report?.rows.count ?? 0,
+                    rows: report?.rows.values.reduce(0, +) ?? 0, bytes: report?.bytes ?? 0,
+                    connections: report == nil ? [] : place.connections)))
+    }
+
+    // MARK: Asking
+
+    private func show(_ plan: DeployPlan) {
+        if self.json {
+            self.printer.happened(.planned(plan))
+        } else {
+            self.printer.say(plan.findingLines)
+        }
+    }
+
+    /// Asks where something that is there will be replaced.
+    private func confirms(_ plan: DeployPlan) throws -> Bool {
+        guard plan.lastDeployment != nil || !plan.replaced.isEmpty, !self.saysYes else {
+            return true
+        }
+        self.printer.pause()
+        self.printer.say(plan.findingLines)
+        guard self.context.asks else {
+            throw DeployFailure(
+                "the target holds a deploy already, and nobody is there to be asked",
+                hint: "Add --yes to replace it.")
+        }
+        self.printer.say(DeployQuestion.text(plan))
+        print("Replace it? [y/N] ", terminator: "")
+        Output.flush()
+        let answer = readLine()?.lowercased() ?? ""
+        return answer == "y" || answer == "yes"
+    }
+}

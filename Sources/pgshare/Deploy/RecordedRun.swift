@@ -1,0 +1,94 @@
+import Crypto
+import Deploy
+import Foundation
+import ShareStore
+
+/// A run's place in the history: its lease, its heartbeat, its outcome.
+struct RecordedRun: Sendable {
+    private let store: SQLiteShareStore
+    private let record: DeploymentRecord
+
+    /// Opens the store of a state folder.
+    init(
+        _ state: String, id: String, action: DeploymentRecord.Action, source: String,
+        target: String
+    ) throws {
+        self.store = try SQLiteShareStore(folder: state)
+        let now = StoreMoment.now()
+        let digest = SHA256.hash(data: Data("\(source)\n\(target)".utf8))
+        let key = digest.map { String(format: "%02x", $0) }.joined()
+        self.record = DeploymentRecord(
+            id: id, action: action, source: source, target: target, key: key,
+            lease: .mine(now: now), now: now)
+    }
+
+    /// Runs `body` with the lease of its pair of databases; its outcome is kept.
+    ///
+    /// - Parameter body: Is given sentences about crashed runs that were found. Returns a report
+    ///   as JSON, nil where nothing was done.
+    func run(_ body: @escaping @Sendable ([String]) async throws -> String?) async throws {
+        let begun = try await self.store.beginDeployment(self.record, now: .now())
+        let crashed = begun.crashed.map {
+            "deploy \($0.id) of \(Output.time($0.startedAt)) crashed; this run looks after what "
+                + "it left"
+        }
+        do {
+            let report = try await self.whileBeating { try await body(crashed) }
+            try await self.finish(report != nil, report, report == nil ? "declined" : nil)
+        } catch {
+            let store = self.store
+            let id = self.record.id
+            // A cancelled task must not keep the history from knowing.
+            await Task {
+                try? await store.finishDeployment(
+                    id, hasSucceeded: false, report: nil, message: "\(error)", now: .now())
+            }.value
+            throw error
+        }
+    }
+
+    private func finish(_ succeeded: Bool, _ report: String?, _ message: String?) async throws {
+        try await self.store.finishDeployment(
+            self.record.id, hasSucceeded: succeeded, report: report, message: message,
+            now: .now())
+    }
+
+    /// Says that the run lives as long as it does; ends it when another took its lease.
+    private func whileBeating(
+        _ body: @escaping @Sendable () async throws -> String?
+    ) async throws -> String? {
+        let store = self.store
+        let id = self.record.id
+        return try await withThrowingTaskGroup(of: String??.self) { group in
+            group.addTask { .some(try await body()) }
+            group.addTask {
+                while true {
+                    try await Task.sleep(for: .seconds(DeploymentLease.heartbeatInterval))
+                    try await store.heartbeat(id, now: .now())
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next()??.flatMap { $0 }
+        }
+    }
+
+    /// Keeps the plan.
+    func keep(plan: DeployPlan) async throws {
+        try await self.store.updateDeployment(self.record.id, plan: try plan.json())
+    }
+
+    /// Keeps what a provider made for this run, so that a crash does not orphan it.
+    func keep(project: String) async throws {
+        try await self.store.updateDeployment(self.record.id, project: project)
+    }
+
+    /// Projects of earlier runs of the same pair that did not succeed.
+    func projects() async throws -> [String] {
+        try await self.store.deployments(key: self.record.key, limit: 100).compactMap(\.project)
+    }
+
+    /// Notes that a deploy was taken back.
+    func markRolledBack(_ id: String) async throws {
+        try await self.store.markRolledBack(id)
+    }
+}
