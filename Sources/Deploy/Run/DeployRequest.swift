@@ -40,7 +40,7 @@ public struct DeployRequest: Sendable {
 }
 
 /// What a run came to.
-public struct DeployReport: Codable, Hashable, Sendable {
+public struct DeploymentResult: Codable, Hashable, Sendable {
     /// The run's id.
     public var id: String
     /// Rows that travelled, by the table's identity.

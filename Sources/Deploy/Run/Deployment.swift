@@ -70,7 +70,7 @@ public final class Deployment: Sendable {
     ///
     /// - Throws: ``DeployFailure``; ``DeployFailure/target`` tells what a reader of the target
     ///   finds.
-    public func run() async throws(DeployFailure) -> DeployReport {
+    public func run() async throws(DeployFailure) -> DeploymentResult {
         guard !self.plan.isBlocked else {
             throw DeployFailure("the plan has findings that forbid the deploy")
         }

@@ -17,7 +17,7 @@ struct InPlaceRun: Sendable {
         self.filler = TargetFiller(deployment)
     }
 
-    func run() async throws(DeployFailure) -> DeployReport {
+    func run() async throws(DeployFailure) -> DeploymentResult {
         let started = ContinuousClock.now
         let filled: TargetFiller.Filled
         do {

@@ -13,7 +13,7 @@ struct SwapRun: Sendable {
         self.filler = TargetFiller(deployment)
     }
 
-    func run() async throws(DeployFailure) -> DeployReport {
+    func run() async throws(DeployFailure) -> DeploymentResult {
         let started = ContinuousClock.now
         let server: ServerSession
         do {
@@ -35,7 +35,7 @@ struct SwapRun: Sendable {
 
     private func run(
         _ server: ServerSession, _ staging: StagingDatabase, _ started: ContinuousClock.Instant
-    ) async throws -> DeployReport {
+    ) async throws -> DeploymentResult {
         try await server.lock()
         for name in try await server.dropLeftovers() {
             self.deployment.observer(

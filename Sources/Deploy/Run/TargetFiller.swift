@@ -15,8 +15,8 @@ struct TargetFiller: Sendable {
             Dictionary(copied.map { ("\($0.table.schema).\($0.table.name)", $0.rows) }) { $1 }
         }
 
-        func report(_ id: String, seconds: Double, warnings: [String]) -> DeployReport {
-            DeployReport(
+        func report(_ id: String, seconds: Double, warnings: [String]) -> DeploymentResult {
+            DeploymentResult(
                 id: id, rows: self.rows, bytes: self.copied.reduce(0) { $0 + $1.bytes },
                 seconds: seconds, verification: self.verification, warnings: warnings)
         }

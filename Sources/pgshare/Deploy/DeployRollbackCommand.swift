@@ -59,7 +59,7 @@ struct RollbackRun: Sendable {
         }
     }
 
-    private func roll(_ place: DeployPlace, _ history: RecordedRun) async throws -> String? {
+    private func roll(_ place: DeployPlace, _ history: RecordedRun) async throws -> DeployReport? {
         let started = ContinuousClock.now
         let printer = self.printer
         let rollback = try await Rollback.prepare(place.end) { printer.happened($0) }
@@ -81,10 +81,9 @@ struct RollbackRun: Sendable {
                 printer.happened(.notice(RunNotice(sentence, isWarning: true)))
             }
             try await history.markRolledBack(report.undone)
-            printer.happened(
-                .finished(RunFinished(outcome: .rolledBack, seconds: started.seconds)))
-            let encoded = try JSONEncoder().encode(report)
-            return String(decoding: encoded, as: UTF8.self)
+            let finished = RunFinished(outcome: .rolledBack, seconds: started.seconds)
+            printer.happened(.finished(finished))
+            return DeployReport(finished: finished)
         } catch {
             await rollback.close()
             throw error

@@ -31,8 +31,7 @@ struct DeployRun: Sendable {
             target: try self.target.description)
         try await history.run { warn in
             warn.forEach { self.printer.happened(.notice(RunNotice($0, isWarning: true))) }
-            let report = try await self.deploy(id, source, history)
-            return try report.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }
+            return try await self.deploy(id, source, history)
         }
     }
 
@@ -72,7 +71,7 @@ struct DeployRun: Sendable {
         let place = try await self.target.end(self.context, history, self.printer)
         do {
             let deployment = try await self.prepare(id, source, place)
-            let report: DeployReport?
+            let report: DeploymentResult?
             do {
                 report = try await self.run(deployment, history)
             } catch {
@@ -81,8 +80,7 @@ struct DeployRun: Sendable {
             }
             await deployment.close()
             await place.release()
-            self.finished(report, place, seconds: started.seconds)
-            return report
+            return self.finished(report, place, seconds: started.seconds)
         } catch {
             await place.release()
             throw error
@@ -91,7 +89,7 @@ struct DeployRun: Sendable {
 
     private func run(
         _ deployment: Deployment, _ history: RecordedRun
-    ) async throws -> DeployReport? {
+    ) async throws -> DeploymentResult? {
         try await history.keep(plan: deployment.plan)
         self.printer.happened(.planned(deployment.plan))
         guard !deployment.plan.isBlocked else {
@@ -104,17 +102,20 @@ struct DeployRun: Sendable {
         return try await deployment.run()
     }
 
-    private func finished(_ report: DeployReport?, _ place: DeployPlace, seconds: Double) {
-        for warning in report?.warnings ?? [] {
+    private func finished(
+        _ result: DeploymentResult?, _ place: DeployPlace, seconds: Double
+    ) -> DeployReport? {
+        for warning in result?.warnings ?? [] {
             self.printer.happened(.notice(RunNotice(warning, isWarning: true)))
         }
-        self.printer.happened(
-            .finished(
-                RunFinished(
-                    outcome: report == nil ? .declined : .deployed, seconds: seconds,
-                    tables: report?.rows.count ?? 0,
-                    rows: report?.rows.values.reduce(0, +) ?? 0, bytes: report?.bytes ?? 0,
-                    connections: report == nil ? [] : place.connections)))
+        let finished = RunFinished(
+            outcome: result == nil ? .declined : .deployed, seconds: seconds,
+            tables: result?.rows.count ?? 0, rows: result?.rows.values.reduce(0, +) ?? 0,
+            bytes: result?.bytes ?? 0, connections: result == nil ? [] : place.connections)
+        self.printer.happened(.finished(finished))
+        return result.map {
+            DeployReport(finished: finished, verification: $0.verification)
+        }
     }
 
     // MARK: Asking

@@ -24,9 +24,8 @@ struct RecordedRun: Sendable {
 
     /// Runs `body` with the lease of its pair of databases; its outcome is kept.
     ///
-    /// - Parameter body: Is given sentences about crashed runs that were found. Returns a report
-    ///   as JSON, nil where nothing was done.
-    func run(_ body: @escaping @Sendable ([String]) async throws -> String?) async throws {
+    /// - Parameter body: Is given sentences about crashed runs that were found. Returns nil where nothing was done.
+    func run(_ body: @escaping @Sendable ([String]) async throws -> DeployReport?) async throws {
         let begun = try await self.store.beginDeployment(self.record, now: .now())
         let crashed = begun.crashed.map {
             "deploy \($0.id) of \(Output.time($0.startedAt)) crashed; this run looks after what "
@@ -34,14 +33,21 @@ struct RecordedRun: Sendable {
         }
         do {
             let report = try await self.whileBeating { try await body(crashed) }
-            try await self.finish(report != nil, report, report == nil ? "declined" : nil)
+            try await self.finish(
+                report != nil, try report?.json(), report == nil ? "declined" : nil)
         } catch {
             let store = self.store
             let id = self.record.id
+            let failed = (error as? DeployFailure).map {
+                RunFailed(message: $0.message, hint: $0.hint, target: $0.target)
+            }
             // A cancelled task must not keep the history from knowing.
             await Task {
                 try? await store.finishDeployment(
-                    id, hasSucceeded: false, report: nil, message: "\(error)", now: .now())
+                    id, hasSucceeded: false,
+                    report: failed.flatMap {
+                        try? DeployReport(failed: $0).json()
+                    }, message: failed?.message ?? "\(error)", now: .now())
             }.value
             throw error
         }
@@ -55,11 +61,11 @@ struct RecordedRun: Sendable {
 
     /// Says that the run lives as long as it does; ends it when another took its lease.
     private func whileBeating(
-        _ body: @escaping @Sendable () async throws -> String?
-    ) async throws -> String? {
+        _ body: @escaping @Sendable () async throws -> DeployReport?
+    ) async throws -> DeployReport? {
         let store = self.store
         let id = self.record.id
-        return try await withThrowingTaskGroup(of: String??.self) { group in
+        return try await withThrowingTaskGroup(of: DeployReport??.self) { group in
             group.addTask { .some(try await body()) }
             group.addTask {
                 while true {
