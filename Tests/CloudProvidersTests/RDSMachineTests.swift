@@ -33,10 +33,11 @@ struct RDSMachineTests {
             RDSMachine.deploymentTag: "share", RDSMachine.keyTag: "\(Self.key.name)-salt",
         ],
         engine: String = "postgres",
-        isPublic: Bool = true
+        isPublic: Bool = true,
+        host: String = "h.example"
     ) throws -> RDSInstance {
         let place =
-            endpoint ? "<Endpoint><Address>h.example</Address><Port>5432</Port></Endpoint>" : ""
+            endpoint ? "<Endpoint><Address>\(host)</Address><Port>5432</Port></Endpoint>" : ""
         let list = tags.map { "<Tag><Key>\($0.key)</Key><Value>\($0.value)</Value></Tag>" }
         let text = """
             <DescribeDBInstancesResponse><DescribeDBInstancesResult><DBInstances><DBInstance>
@@ -201,5 +202,14 @@ struct RDSMachineTests {
         #expect(
             Self.transcript(try Self.task("a"), [other]).last
                 == "fail: the instance a is no PostgreSQL but mysql")
+    }
+
+    @Test(arguments: ["/tmp", "a,b", "a b", "-h"])
+    func `a host that libpq would take for something else is refused`(host: String) throws {
+        let ready = ProviderEvent.answered(
+            try Self.instance("available", endpoint: true, host: host))
+        #expect(
+            Self.transcript(try Self.task("a"), [ready, .noted]).last
+                == "fail: Amazon RDS told a host, a user or a database that cannot be")
     }
 }

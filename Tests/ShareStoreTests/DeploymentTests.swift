@@ -328,6 +328,7 @@ struct DeploymentTests {
         #expect(kept.project == #"{"password":"…","id":"p"}"#)
     }
 
+<<<<<<< Updated upstream
     @Test func `a run that is stopped still says how it ended`() async throws {
         let store = try self.open()
         let record = DeploymentRecord.made("a")
@@ -344,6 +345,8 @@ struct DeploymentTests {
         #expect(kept.keptIn == "kept")
     }
 
+=======
+>>>>>>> Stashed changes
     @Test func `an id has 16 letters and digits, another one each time`() {
         var generator = SystemRandomNumberGenerator()
         let ids = (0..<100).map { _ in DeploymentRecord.makeID(using: &generator) }

@@ -78,7 +78,7 @@ struct RDSMachine: ProviderMachine {
         case (.looking, .failed(let failure)) where Self.refusal(failure)?.isNotFound == true:
             self.missing()
         case (.recalling(let instance), .known(true)):
-            self.note(.adopted(self.project(instance)), instance)
+            self.adopt(instance)
         case (.recalling(let instance), .known(false)):
             .fail(
                 "there is an instance \(instance.identifier) already, in \(self.task.region)",
@@ -124,26 +124,25 @@ struct RDSMachine: ProviderMachine {
             return .fail(
                 "the instance \(instance.identifier) is no PostgreSQL but \(instance.engine)")
         }
-        let project = self.project(instance)
-        guard self.task.reference.creation != nil else {
-            if self.task.isSurvey {
-                return Step(.surveyed(.existing(project, state: instance.status)))
-            }
-            return self.note(.adopted(project), instance)
-        }
+        guard self.task.reference.creation != nil else { return self.adopt(instance) }
         guard instance.tags[Self.deploymentTag] != nil else {
             return .fail(
                 "there is an instance \(instance.identifier) that pgshare did not make",
                 advice: "Deploy into it with rds:\(instance.identifier), or choose another name=.")
         }
+        guard self.task.reference.mustBeNew, !self.task.isSurvey else {
+            return self.adopt(instance)
+        }
+        self.phase = .recalling(instance)
+        return Step(.recall(self.project(instance)))
+    }
+
+    private mutating func adopt(_ instance: RDSInstance) -> Step {
+        let project = self.project(instance)
         if self.task.isSurvey {
             return Step(.surveyed(.existing(project, state: instance.status)))
         }
-        guard self.task.reference.mustBeNew else {
-            return self.note(.adopted(project), instance)
-        }
-        self.phase = .recalling(instance)
-        return Step(.recall(project))
+        return self.note(.adopted(project), instance)
     }
 
     private mutating func missing() -> Step {
@@ -185,6 +184,9 @@ struct RDSMachine: ProviderMachine {
     private mutating func look(at instance: RDSInstance, now: Double) -> Step {
         switch instance.readiness {
         case .ready(let endpoint):
+            guard self.address(instance, endpoint).isPrintable else {
+                return .fail("Amazon RDS told a host, a user or a database that cannot be")
+            }
             self.phase = .reaching(instance, endpoint)
             return Step(.reach(host: endpoint.host, port: endpoint.port))
         case .ended(let advice):
@@ -317,27 +319,27 @@ struct RDSMachine: ProviderMachine {
         _ instance: RDSInstance,
         _ endpoint: RDSInstance.Endpoint
     ) -> ProviderDatabase {
-        let user = self.task.reference.user ?? instance.user
-        let database = self.task.reference.database ?? instance.database ?? "postgres"
-        var keywords = [
-            "host": endpoint.host, "port": "\(endpoint.port)", "user": user, "dbname": database,
-            "sslmode": "require",
-        ]
-        if let file = self.task.certificateFile {
-            keywords["sslmode"] = "verify-full"
-            keywords["sslrootcert"] = file
-        }
-        let host = endpoint.host.contains(":") ? "[\(endpoint.host)]" : endpoint.host
-        let place = "\(ProviderCall.encoded(user))@\(host):\(endpoint.port)"
-        let url =
-            "postgresql://\(place)/\(ProviderCall.encoded(database))"
-            + "?sslmode=\(keywords["sslmode", default: "require"])"
+        let address = self.address(instance, endpoint)
+        var keywords = address.keywords
+        keywords["sslrootcert"] = self.task.certificateFile
         let label = instance.isPublic ? "direct" : "direct, inside its network"
-        let password = self.task.password ?? (user == instance.user ? self.kept(instance) : nil)
+        let password =
+            self.task.password ?? (address.user == instance.user ? self.kept(instance) : nil)
         return ProviderDatabase(
             project: self.project(instance), keywords: keywords,
             password: password ?? ProviderSecret(""), isNew: self.isNew,
-            connectionStrings: [.init(label: label, url: url)])
+            connectionStrings: [.init(label: label, url: address.url)])
+    }
+
+    private func address(
+        _ instance: RDSInstance,
+        _ endpoint: RDSInstance.Endpoint
+    ) -> PostgresAddress {
+        PostgresAddress(
+            host: endpoint.host, port: endpoint.port,
+            user: self.task.reference.user ?? instance.user,
+            database: self.task.reference.database ?? instance.database ?? "postgres",
+            sslMode: self.task.certificateFile == nil ? "require" : "verify-full")
     }
 
     /// The password that an instance was made with, where it was derived from our key.

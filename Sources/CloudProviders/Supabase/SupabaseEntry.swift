@@ -77,9 +77,7 @@ extension SupabaseMachine {
                 + "the session pooler is taken"
             return (.pooling(found, isNew: isNew), step)
         }
-        return self.enter(
-            found, isNew, Route(host: found.host, port: found.port, userSuffix: "", isPooler: false)
-        )
+        return self.enter(found, isNew, Route(host: found.host, port: found.port, userSuffix: ""))
     }
 
     func pooled(
@@ -97,9 +95,7 @@ extension SupabaseMachine {
         // The user names the project behind a dot: `postgres.REF`.
         let suffix = pooler.user.firstIndex(of: ".").map { String(pooler.user[$0...]) } ?? ""
         return self.enter(
-            found, isNew,
-            Route(
-                host: pooler.host, port: pooler.port, userSuffix: suffix, isPooler: true))
+            found, isNew, Route(host: pooler.host, port: pooler.port, userSuffix: suffix))
     }
 
     private func enter(_ found: Found, _ isNew: Bool, _ route: Route) -> (Phase, Step) {
@@ -137,7 +133,7 @@ extension SupabaseMachine {
         }
         var shown = address
         shown.user = Self.owner + route.userSuffix
-        let label = route.isPooler ? "session pooler" : "direct"
+        let label = route.userSuffix.isEmpty ? "direct" : "session pooler"
         let database = ProviderDatabase(
             project: self.project(found), keywords: address.keywords, password: password,
             sessionRole: user == Self.owner ? nil : Self.owner, passwordSeconds: seconds,

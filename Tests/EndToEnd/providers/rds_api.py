@@ -35,6 +35,8 @@ class Fault:
     # cut_inside (half of the answer), garbage, too_large, denied, quota
     kind: str
     times: int = 1
+    # Requests of the action that pass before the first fault.
+    skip: int = 0
 
 
 @dataclass
@@ -97,8 +99,9 @@ class RDSAPI:
         }
         return words | ({"AWS_SESSION_TOKEN": self.session_token} if self.session_token else {})
 
-    def inject(self, action: str, kind: str, times: int = 1) -> None:
-        self.faults.append(Fault(action, kind, times))
+    def fail(self, action: str, kind: str, times: int = 1, skip: int = 0) -> None:
+        """Plans a fault."""
+        self.faults.append(Fault(action, kind, times, skip))
 
     def count(self, action: str) -> int:
         """How many requests of that action came, the failed ones included."""
@@ -161,6 +164,9 @@ class RDSAPI:
     def _next_fault(self, action: str) -> str | None:
         for fault in self.faults:
             if fault.action == action and fault.times > 0:
+                if fault.skip > 0:
+                    fault.skip -= 1
+                    return None
                 fault.times -= 1
                 return fault.kind
         return None
