@@ -1,3 +1,4 @@
+public import Foundation
 import GRDB
 
 /// The history of deploys on this machine, and the lease that keeps two from running at once.
@@ -64,6 +65,41 @@ extension SQLiteShareStore {
             ])
     }
 
+    /// Says that a run lives until the task is cancelled.
+    ///
+    /// A store that cannot be written for a while (a full disk, another process) is no reason to
+    /// stop, unless it lasts until others may take the lease.
+    ///
+    /// - Parameters:
+    ///   - id: The run.
+    ///   - sleep: Waits for so many seconds; throws when the task is cancelled.
+    ///   - now: The time.
+    /// - Throws: ``ShareStoreError/deploymentTakenOver(id:)`` if another run took the lease; what
+    ///   the store failed with, if it did for ``DeploymentLease/staleAfter``. Stop before the
+    ///   target is committed.
+    public func keepLease(
+        _ id: String,
+        sleep: @Sendable (TimeInterval) async throws -> Void = {
+            try await Task.sleep(for: .seconds($0))
+        },
+        now: @Sendable () -> StoreMoment = { .now() }
+    ) async throws(ShareStoreError) {
+        var heard = now()
+        while (try? await sleep(DeploymentLease.heartbeatInterval)) != nil {
+            let moment = now()
+            do {
+                try await self.heartbeat(id, now: moment)
+                heard = moment
+            } catch .deploymentTakenOver(let id) {
+                throw .deploymentTakenOver(id: id)
+            } catch {
+                if Task.isCancelled { return }
+                let silence = Double(moment.uptimeNanoseconds) - Double(heard.uptimeNanoseconds)
+                guard silence / 1e9 < DeploymentLease.staleAfter else { throw error }
+            }
+        }
+    }
+
     /// Keeps what a run has found out so far; nil leaves what is there.
     ///
     /// - Parameters:
@@ -100,7 +136,7 @@ extension SQLiteShareStore {
         let state = hasSucceeded ? DeploymentRecord.State.succeeded : .failed
         let report = report.map(SecretText.redacted)
         let message = message.map(SecretText.redacted)
-        try await self.write { database in
+        try await self.writeAnyway { database in
             let sql = """
                 UPDATE deployment SET state = ?, report = coalesce(?, report), message = ?,
                     finished_at = ?
@@ -121,7 +157,7 @@ extension SQLiteShareStore {
     /// - Returns: Whether there was one. The target may hold a deploy of another machine.
     @discardableResult
     public func markRolledBack(_ id: String) async throws(ShareStoreError) -> Bool {
-        try await self.write { database in
+        try await self.writeAnyway { database in
             try database.execute(
                 sql: """
                     UPDATE deployment SET state = 'rolled_back'
@@ -173,10 +209,25 @@ extension SQLiteShareStore {
 
     // MARK: Shared steps
 
+    /// Writes also when the task is cancelled: a run that was stopped must still say so, and GRDB
+    /// refuses to work for a task that is.
+    private func writeAnyway<Value: Sendable>(
+        _ body: @escaping @Sendable (Database) throws -> Value
+    ) async throws(ShareStoreError) -> Value {
+        let task = Task { () -> Result<Value, ShareStoreError> in
+            do throws(ShareStoreError) {
+                return .success(try await self.write(body))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try await task.value.get()
+    }
+
     private func updateRunning(
         _ id: String, set columns: String, _ values: [(any DatabaseValueConvertible & Sendable)?]
     ) async throws(ShareStoreError) {
-        try await self.write { database in
+        try await self.writeAnyway { database in
             var arguments = StatementArguments(values)
             arguments += [id]
             try database.execute(

@@ -17,9 +17,10 @@ extension DeployPlan {
         let side = Side(
             description: "db", serverVersion: 180_000, serverVersionText: "18", database: "app",
             bytes: 1, role: "r", provider: "generic")
-        let tools = PlannedTools(
-            pgDumpPath: "/d", pgDumpVersion: "18", pgDumpMajor: 18, pgRestorePath: "/r",
-            pgRestoreVersion: "18")
+        let version = ToolVersion(major: 18, minor: 1)
+        let tools = ClientTools(
+            pgDump: ClientTools.Tool(path: "/d/pg_dump", version: version),
+            pgRestore: ClientTools.Tool(path: "/d/pg_restore", version: version))
         var plan = DeployPlan(
             source: side, target: side, tools: tools,
             options: DeployOptions(content: content, verify: verify))

@@ -91,8 +91,8 @@ struct ProgressTextTests {
                 + "85 MB/s, 2 min left"
         ),
         (80, " 43% [========>           ] public.orders, 1.2 GB of 3.4 GB, 85 MB/s, 2 min left"),
-        (60, " 43% [=======>          ] public.orders, 85 MB/s, 2 min left"),
-        (50, " 43% [=======>         ] public.orders, 2 min left"),
+        (60, " 43% [======>        ] public.orders, 85 MB/s, 2 min left"),
+        (50, " 43% [=====>      ] public.orders, 2 min left"),
         (40, " 43% [====>     ] public.orders, 85 MB/s"),
         (22, " 43% public.orders"),
         (12, " 43% public…"),

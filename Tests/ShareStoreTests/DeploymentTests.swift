@@ -328,7 +328,6 @@ struct DeploymentTests {
         #expect(kept.project == #"{"password":"…","id":"p"}"#)
     }
 
-<<<<<<< Updated upstream
     @Test func `a run that is stopped still says how it ended`() async throws {
         let store = try self.open()
         let record = DeploymentRecord.made("a")
@@ -345,8 +344,6 @@ struct DeploymentTests {
         #expect(kept.keptIn == "kept")
     }
 
-=======
->>>>>>> Stashed changes
     @Test func `an id has 16 letters and digits, another one each time`() {
         var generator = SystemRandomNumberGenerator()
         let ids = (0..<100).map { _ in DeploymentRecord.makeID(using: &generator) }

@@ -77,7 +77,9 @@ extension SupabaseMachine {
                 + "the session pooler is taken"
             return (.pooling(found, isNew: isNew), step)
         }
-        return self.enter(found, isNew, Route(host: found.host, port: found.port, userSuffix: ""))
+        return self.enter(
+            found, isNew, Route(host: found.host, port: found.port, userSuffix: "", isPooler: false)
+        )
     }
 
     func pooled(
@@ -95,7 +97,9 @@ extension SupabaseMachine {
         // The user names the project behind a dot: `postgres.REF`.
         let suffix = pooler.user.firstIndex(of: ".").map { String(pooler.user[$0...]) } ?? ""
         return self.enter(
-            found, isNew, Route(host: pooler.host, port: pooler.port, userSuffix: suffix))
+            found, isNew,
+            Route(
+                host: pooler.host, port: pooler.port, userSuffix: suffix, isPooler: true))
     }
 
     private func enter(_ found: Found, _ isNew: Bool, _ route: Route) -> (Phase, Step) {
@@ -133,7 +137,7 @@ extension SupabaseMachine {
         }
         var shown = address
         shown.user = Self.owner + route.userSuffix
-        let label = route.userSuffix.isEmpty ? "direct" : "session pooler"
+        let label = route.isPooler ? "session pooler" : "direct"
         let database = ProviderDatabase(
             project: self.project(found), keywords: address.keywords, password: password,
             sessionRole: user == Self.owner ? nil : Self.owner, passwordSeconds: seconds,

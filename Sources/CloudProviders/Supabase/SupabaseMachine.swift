@@ -77,6 +77,8 @@ package struct SupabaseMachine: ProviderMachine {
         var port: Int
         /// Behind the user: the pooler finds the project by `.REF`.
         var userSuffix: String
+        /// Whether it is the session pooler.
+        var isPooler: Bool
     }
 
     let request: ProviderRequest

@@ -186,6 +186,14 @@ public struct RunVerified: Sendable, Codable, Hashable {
         self.mismatches = mismatches
         self.seconds = seconds
     }
+
+    /// Creates the event's facts from all that verifying found.
+    public init(_ report: VerificationReport, level: DeployOptions.VerifyLevel) {
+        self.init(
+            level: level, tables: report.tables.count,
+            rows: report.tables.reduce(0) { $0 + $1.rows },
+            mismatches: report.mismatches.map(\.sentence), seconds: report.seconds)
+    }
 }
 
 /// How a database that was deployed is reached.

@@ -14,13 +14,15 @@ extension ProgressText {
         guard most - self.columns(what) >= self.narrowestBar else {
             return self.fitted("\(percent) \(what)", columns: columns)
         }
+        // A quarter of the width, whatever the text: a bar that wobbles is hard to read.
+        let gauge = min(self.widestBar, max(self.narrowestBar, columns / 4))
         var kept = Set<Int>()
         for index in parts.indices.sorted(by: { parts[$0].worth > parts[$1].worth }) {
             let text = self.joined(what, parts, kept.union([index]))
-            if most - self.columns(text) >= self.narrowestBar { kept.insert(index) }
+            if most - self.columns(text) >= gauge { kept.insert(index) }
         }
         let text = self.joined(what, parts, kept)
-        let room = min(self.widestBar, most - self.columns(text))
+        let room = min(gauge, most - self.columns(text))
         return "\(percent) [\(self.gauge(snapshot.fraction, columns: room))] \(text)"
     }
 
