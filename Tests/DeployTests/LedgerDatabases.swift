@@ -50,6 +50,9 @@ enum LedgerDatabases {
                     deferrable initially deferred, customer int, unique (parent, customer));
             insert into app.detail (parent, customer) select id, 1 from public.parent;
             set constraints all immediate;
+            alter table app.detail add constraint of_theirs foreign key (customer)
+                references theirs.customers on delete restrict;
+            comment on constraint of_theirs on app.detail is 'of others';
             alter table app.detail add constraint later check (customer > 0) not valid;
             create table app.parted (d int, k text) partition by range (d);
             create table public.parted_1 partition of app.parted for values from (0) to (10);

@@ -74,8 +74,11 @@ struct LedgerTarget: Sendable {
     let session: LibpqSession
 
     /// - Parameters:
-    ///   - user: `postgres`, or `trusty`, who may create schemas here and objects in `public`.
+    ///   - version: Of the server.
     ///   - name: Of the database; of this test alone.
+    ///   - user: `postgres`, or `trusty`, who may create schemas here and objects in `public`.
+    /// - Throws: What the server says.
+    /// - Returns: An empty database with its two roles.
     static func make(
         _ version: TestPostgres.Version,
         _ name: String,

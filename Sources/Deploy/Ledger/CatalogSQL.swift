@@ -124,7 +124,8 @@ enum CatalogSQL {
     ) -> String {
         let and = rows.contains(" where ") ? "and" : "where"
         return """
-            select '\(catalog)'::regclass::oid, \(column), '\(upCatalog)'::regclass::oid, \(upColumn)
+            select '\(catalog)'::regclass::oid, \(column),
+                '\(upCatalog)'::regclass::oid, \(upColumn)
                 from \(rows) \(and) \(upColumn) <> 0
             """
     }
@@ -144,7 +145,8 @@ enum CatalogSQL {
                 "pg_proc", "pro",
                 ddl: """
                     case when prokind = 'p' then pronamespace::regnamespace || '.'
-                        || quote_ident(proname) || '(' || pg_get_function_identity_arguments(oid) || ')'
+                        || quote_ident(proname)
+                        || '(' || pg_get_function_identity_arguments(oid) || ')'
                     end
                     """),
             self.source("pg_operator", "opr"),
@@ -166,7 +168,9 @@ enum CatalogSQL {
             self.source("pg_publication", "pub", schema: "0"),
             self.source(
                 "pg_subscription", "sub", schema: "0", row: "null",
-                where: "subdbid = (select oid from pg_database where datname = current_database())"),
+                where: """
+                    subdbid = (select oid from pg_database where datname = current_database())
+                    """),
             self.source("pg_am", "am", schema: "0", owner: "0"),
             self.nameless("pg_cast"),
             self.nameless(
@@ -207,7 +211,8 @@ enum CatalogSQL {
         ddl: String = "null"
     ) -> String {
         """
-        select '\(catalog)'::regclass::oid, oid, 0::oid, null, \(owner)::oid, (\(ddl))::text, xmin::text
+        select '\(catalog)'::regclass::oid, oid, 0::oid, null, \(owner)::oid,
+            (\(ddl))::text, xmin::text
             from \(catalog)
         """
     }

@@ -36,7 +36,8 @@ enum LargeObjects {
                 select loid, 0::bigint, lo_get(loid, 0, \(self.pageBytes))
                     from pgshare.kept_large_object where deployment = \(id)
                 union all
-                select loid, page + 1, lo_get(loid, (page + 1) * \(self.pageBytes), \(self.pageBytes))
+                select loid, page + 1,
+                        lo_get(loid, (page + 1) * \(self.pageBytes), \(self.pageBytes))
                     from page where length(data) = \(self.pageBytes)
             )
             insert into pgshare.kept_large_object_data (deployment, loid, page, data)

@@ -5,9 +5,12 @@ extension Ledger {
     ///
     /// What the live deployment's tables were given since is gone with them.
     ///
-    /// - Parameter deploymentID: The deployment to undo; nil: whichever is live.
+    /// - Parameters:
+    ///   - session: In the caller's transaction.
+    ///   - deploymentID: The deployment to undo; nil: whichever is live.
     /// - Throws: ``LedgerFailure/dependents(_:)`` and ``LedgerFailure/impossible(_:)`` before
     ///   anything is changed.
+    /// - Returns: What went, what came back, and what was left alone.
     public static func rollback(
         _ session: any SQLSession,
         deploymentID: String? = nil

@@ -8,9 +8,11 @@ extension Ledger {
     /// writers wait.
     ///
     /// - Parameters:
+    ///   - session: In the caller's transaction.
     ///   - deploymentID: Of the deploy that begins: 16 characters of `[0-9a-z]`.
     ///   - keeps: False: what would be kept is dropped. There is no rollback then.
     /// - Throws: ``LedgerFailure/dependents(_:)`` before anything is changed.
+    /// - Returns: What was set aside, what stays, what was left alone.
     public static func setAside(
         _ session: any SQLSession,
         deploymentID: String,
@@ -38,9 +40,14 @@ extension Ledger {
     /// The same for objects that no deploy made and that stand in the way of one. After
     /// ``setAside(_:deploymentID:keeps:)``, in the same transaction.
     ///
-    /// - Parameter objects: Kinds and identities; what is not there is passed over.
+    /// - Parameters:
+    ///   - session: In the caller's transaction.
+    ///   - deploymentID: Of the deploy that goes on.
+    ///   - objects: Kinds and identities; what is not there is passed over.
+    ///   - keeps: False: they are dropped for good.
     /// - Throws: ``LedgerFailure/dependents(_:)``, if others need what is not named;
     ///   ``LedgerFailure/impossible(_:)`` for what cannot be moved.
+    /// - Returns: What was set aside.
     @discardableResult
     public static func replaceForeign(
         _ session: any SQLSession,

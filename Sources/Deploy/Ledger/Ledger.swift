@@ -94,6 +94,7 @@ public enum Ledger {
     /// - Parameters:
     ///   - state: Of the target.
     ///   - kept: What the new deploy will make.
+    /// - Returns: What is set aside and not made anew.
     public static func identitiesGone(
         _ state: LedgerState,
         from kept: Set<ObjectKey>

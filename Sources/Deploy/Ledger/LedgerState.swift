@@ -206,7 +206,8 @@ public struct ForeignDependent: Codable, Hashable, Sendable {
     public var sentence: String {
         self.isBlocking
             ? "\(self.dependent.title) depends on \(self.needs.title)"
-            : "\(self.dependent.title) publishes \(self.needs.title), and will not publish the new one"
+            : "\(self.dependent.title) publishes \(self.needs.title), "
+                + "and will not publish the one that comes in its place"
     }
 }
 

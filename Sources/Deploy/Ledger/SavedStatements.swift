@@ -53,8 +53,8 @@ struct SavedStatements: Sendable {
             """
             select c.oid, format('create cast (%s as %s) %s%s',
                     format_type(castsource, null), format_type(casttarget, null),
-                    case castmethod when 'f' then 'with function ' || (
-                            select identity from pg_identify_object('pg_proc'::regclass, castfunc, 0))
+                    case castmethod when 'f' then 'with function ' || (select identity
+                            from pg_identify_object('pg_proc'::regclass, castfunc, 0))
                         when 'i' then 'with inout' else 'without function' end,
                     case castcontext when 'a' then ' as assignment' when 'i' then ' as implicit'
                         else '' end)
@@ -74,7 +74,8 @@ struct SavedStatements: Sendable {
                     'to sql with function ' || nullif((select identity
                         from pg_identify_object('pg_proc'::regclass, trftosql, 0)), '')))
                 || coalesce(format('; comment on transform for %s language %I is %L',
-                    format_type(trftype, null), lanname, obj_description(t.oid, 'pg_transform')), '')
+                    format_type(trftype, null), lanname,
+                    obj_description(t.oid, 'pg_transform')), '')
             from pg_transform t join pg_language l on l.oid = trflang where t.oid in ($oids)
             """
         ),

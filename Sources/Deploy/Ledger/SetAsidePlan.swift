@@ -16,6 +16,8 @@ struct SetAsidePlan: Sendable {
 
     /// - Parameters:
     ///   - addresses: What is to move; nothing that must stay.
+    ///   - catalog: As it is before.
+    ///   - deploymentID: Of the deploy that sets aside.
     ///   - firstNumber: The first number for names of kept schemas that is free.
     init(
         moving addresses: Set<ObjectAddress>,
