@@ -48,7 +48,7 @@ struct LedgerRuleTests {
         statement: String, dependent: String, needed: String
     ) async throws {
         let target = try LedgerTarget.make(
-            self.version, "ledger_dependents_\(statement.utf8.count)")
+            self.version, "ledger_dependents_\(statement.utf8.count)_\(dependent.utf8.count)")
         try await target.deploy(self.first, Self.script(1))
         try target.others("create schema theirs; \(statement)")
         let before = try target.dump()
@@ -128,7 +128,7 @@ struct LedgerRuleTests {
         // Now it comes between: the schema that it is in makes room for the one that comes back.
         try target.others("drop table app.theirs")
         #expect(firstDifference(try target.dump(), first) == nil)
-        try await target.deploy(self.second, Self.script(2))
+        try await target.deploy(self.third, Self.script(2))
         try target.others(theirs + "alter table app.theirs owner to trusty")
         try await target.rollback()
         try target.others("alter table app.theirs owner to postgres")

@@ -103,13 +103,13 @@ struct LedgerTarget: Sendable {
     }
 
     /// Schema and data as text, without what is ours.
-    func dump() throws -> String {
+    func dump(without schema: String = "pgshare") throws -> String {
         let process = Process()
         let output = Pipe()
         process.executableURL = URL(fileURLWithPath: self.server.binaries + "/pg_dump")
         process.arguments = [
             "-h", self.server.socketFolder, "-p", "\(self.server.port)", "-U", "postgres",
-            "-N", "pgshare*", self.database,
+            "-N", "pgshare*", "-N", schema, self.database,
         ]
         process.standardOutput = output
         try process.run()

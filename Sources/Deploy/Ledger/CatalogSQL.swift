@@ -100,7 +100,13 @@ enum CatalogSQL {
             self.part("pg_attrdef", "oid", "pg_class", "adrelid", from: "pg_attrdef"),
             self.part("pg_constraint", "oid", "pg_class", "conrelid", from: "pg_constraint"),
             self.part("pg_constraint", "oid", "pg_type", "contypid", from: "pg_constraint"),
-            self.part("pg_trigger", "oid", "pg_class", "tgrelid", from: "pg_trigger"),
+            // A foreign key's triggers on the table that it refers to are the foreign key's.
+            self.part(
+                "pg_trigger", "oid", "pg_class", "tgrelid",
+                from: "pg_trigger where not (tgisinternal and tgconstraint <> 0)"),
+            self.part(
+                "pg_trigger", "oid", "pg_constraint", "tgconstraint",
+                from: "pg_trigger where tgisinternal"),
             self.part("pg_rewrite", "oid", "pg_class", "ev_class", from: "pg_rewrite"),
             self.part("pg_policy", "oid", "pg_class", "polrelid", from: "pg_policy"),
             self.part("pg_amop", "oid", "pg_opfamily", "amopfamily", from: "pg_amop"),
