@@ -10,8 +10,9 @@ public struct DeployRequest: Sendable {
     public var options: DeployOptions
     /// What is known of the target's provider.
     public var profile: ProviderProfile
-    /// Statements that the provider's projects need after every deploy, inside its transaction.
-    public var afterRestore: [String]
+    /// Statements that the provider's databases need after every deploy, inside its transaction;
+    /// given the schemas that were deployed.
+    public var afterRestore: @Sendable (_ schemas: [String]) -> [String]
     /// Below which the run's own folder is made.
     public var folder: String
     /// The variables that tools are looked up with.
@@ -24,7 +25,7 @@ public struct DeployRequest: Sendable {
         target: DeployEnd,
         options: DeployOptions,
         profile: ProviderProfile = .generic,
-        afterRestore: [String] = [],
+        afterRestore: @escaping @Sendable ([String]) -> [String] = { _ in [] },
         folder: String,
         environment: [String: String]
     ) {

@@ -48,7 +48,9 @@ struct ParallelFill: Sendable {
             try await self.copyLargeObjects(tool)
         }
         try await self.restore(.postData, split.kept, .indexes, tool, jobs: self.jobs)
-        for statement in self.deployment.request.afterRestore {
+        for statement in self.deployment.request.afterRestore(
+            self.deployment.plan.schemas)
+        {
             try await session.rows(statement)
         }
         return filled

@@ -50,7 +50,7 @@ struct TargetFiller: Sendable {
             try await self.copyLargeObjects(target)
         }
         try await self.restore(.postData, split.kept, .indexes, target)
-        for statement in self.deployment.request.afterRestore {
+        for statement in self.deployment.request.afterRestore(self.plan.schemas) {
             try await target.rows(statement)
         }
         return filled

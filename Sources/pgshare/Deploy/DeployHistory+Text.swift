@@ -66,7 +66,7 @@ enum DeployHistory {
         case .failed:
             "Settle what the message says, and \(Self.again(entry)) again."
         case .succeeded where entry.action == .deploy && entry.keptIn != nil:
-            "The state before is kept; to have it back: pgshare deploy rollback"
+            "The state before is kept; to have it back: pgshare deploy rollback \(entry.id)"
         case .succeeded, .rolledBack: nil
         }
     }
@@ -90,7 +90,7 @@ enum DeployHistory {
             The target holds all of it or the state before, never a part of it.
             To go on, \(Self.again(entry)) again with the same source and target: the new run \
             sees in the target which it is, and clears away what was left.\(project)
-            If all of it is there and you want the state before: pgshare deploy rollback
+            If all of it is there and you want the state before: pgshare deploy rollback \(entry.id)
             """
     }
 

@@ -47,7 +47,7 @@ struct RollbackRun: Sendable {
             action: .rollback, source: "", target: description)
         try await history.run { warnings in
             warnings.forEach { self.printer.happened(.notice(RunNotice($0, isWarning: true))) }
-            let place = try await self.target.end(self.context, history, self.printer)
+            let place = try await self.target.end(self.context, nil, history, self.printer)
             do {
                 let undone = try await self.roll(place, history)
                 await place.release()

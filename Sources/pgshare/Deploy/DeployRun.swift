@@ -1,4 +1,5 @@
 import ArgumentParser
+import CloudProviders
 import Deploy
 import Foundation
 import ShareStore
@@ -37,11 +38,20 @@ struct DeployRun: Sendable {
 
     /// `--plan`: connects and reads, and changes nothing.
     private func plan(_ id: String, _ source: DeployEnd) async throws {
-        let place = try await self.target.planned(self.context, self.printer)
-        guard let place else { return }
-        let deployment = try await self.prepare(id, source, place)
-        let plan = deployment.plan
-        await deployment.close()
+        let place = try await self.target.planned(self.context, source, self.printer)
+        guard let place else {
+            return self.printer.happened(.finished(RunFinished(outcome: .planned, seconds: 0)))
+        }
+        let plan: DeployPlan
+        do {
+            let deployment = try await self.prepare(id, source, place)
+            plan = deployment.plan
+            await deployment.close()
+            await place.release()
+        } catch {
+            await place.release()
+            throw error
+        }
         self.show(plan)
         self.printer.happened(.finished(RunFinished(outcome: .planned, seconds: 0)))
         guard !plan.isBlocked else { throw ExitCode(1) }
@@ -68,7 +78,8 @@ struct DeployRun: Sendable {
             .started(
                 RunStarted(
                     id: id, source: source.description, target: try self.target.description)))
-        let place = try await self.target.end(self.context, history, self.printer)
+        let place = try await self.target.end(
+            self.context, source, history, self.printer)
         do {
             let deployment = try await self.prepare(id, source, place)
             let report: DeploymentResult?
@@ -113,9 +124,22 @@ struct DeployRun: Sendable {
             tables: result?.rows.count ?? 0, rows: result?.rows.values.reduce(0, +) ?? 0,
             bytes: result?.bytes ?? 0, connections: result == nil ? [] : place.connections)
         self.printer.happened(.finished(finished))
+        self.showPassword(place)
         return result.map {
             DeployReport(finished: finished, verification: $0.verification)
         }
+    }
+
+    /// The password of a database that was made for this run, this once.
+    private func showPassword(_ place: DeployPlace) {
+        guard let password = place.newPassword else { return }
+        self.printer.pause()
+        if self.json {
+            try? Output.printJSON(NewPassword(password: password.reveal))
+        } else {
+            print("Password of the new database, shown this once: \(password.reveal)")
+        }
+        Output.flush()
     }
 
     // MARK: Asking
@@ -146,4 +170,10 @@ struct DeployRun: Sendable {
         let answer = readLine()?.lowercased() ?? ""
         return answer == "y" || answer == "yes"
     }
+}
+
+/// The line of `--json` that holds a secret, as the first line of `pgshare share --json` does.
+private struct NewPassword: Encodable {
+    var event = "password"
+    var password: String
 }

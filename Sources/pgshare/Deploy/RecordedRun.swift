@@ -68,10 +68,8 @@ struct RecordedRun: Sendable {
         return try await withThrowingTaskGroup(of: DeployReport??.self) { group in
             group.addTask { .some(try await body()) }
             group.addTask {
-                while true {
-                    try await Task.sleep(for: .seconds(DeploymentLease.heartbeatInterval))
-                    try await store.heartbeat(id, now: .now())
-                }
+                try await store.keepLease(id)
+                return nil
             }
             defer { group.cancelAll() }
             return try await group.next()??.flatMap { $0 }
