@@ -28,7 +28,7 @@ create table events (
 );
 insert into events
     select i, '2024-01-01 00:00+00'::timestamptz + i * interval '1 s', i % 7,
-        (i * 7919 % 1000000) / 100.0, case when i % 10 > 0 then 'note ' || i end
+        (i::bigint * 7919 % 1000000) / 100.0, case when i % 10 > 0 then 'note ' || i end
     from generate_series(1, :rows) i;
 alter table events add primary key (id);
 create index events_at on events (at);
