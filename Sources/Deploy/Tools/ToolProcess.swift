@@ -150,10 +150,13 @@ public enum ToolProcess {
     private static func configuration(_ invocation: ToolInvocation) -> Subprocess.Configuration {
         var options = PlatformOptions()
         options.processGroupID = 0
+        // The last step goes to the group, too: pg_restore's own helpers must not outlive it.
         options.teardownSequence = [
             .send(
                 signal: .terminate, toProcessGroup: true,
-                allowedDurationToNextStep: self.gracePeriod)
+                allowedDurationToNextStep: self.gracePeriod),
+            .send(
+                signal: .kill, toProcessGroup: true, allowedDurationToNextStep: self.gracePeriod),
         ]
         let path = invocation.tool.path
         let guarded = self.guardPath.map { [$0, "--pdeathsig", "TERM", path] } ?? [path]
