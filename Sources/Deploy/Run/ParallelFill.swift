@@ -39,7 +39,7 @@ struct ParallelFill: Sendable {
         let tool = try self.staging.tool()
         let split = self.deployment.archive.contents.split(by: rules)
         var filled = TargetFiller.Filled()
-        filled.leftOut = split.leftOut
+        filled.split = split
         try await self.restore(.preData, split.kept, .schema, tool, jobs: 1)
         if self.deployment.plan.options.content != .schemaOnly {
             self.deployment.observer(.phase(.data))

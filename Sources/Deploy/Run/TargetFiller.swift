@@ -7,7 +7,7 @@ struct TargetFiller: Sendable {
     struct Filled: Sendable {
         var copied: [CopiedTable] = []
         var sequences: [SequencePosition] = []
-        var leftOut: [TableOfContents.LeftOutEntry] = []
+        var split = TableOfContents.Split(kept: [], leftOut: [])
         var verification: VerificationReport?
 
         /// Rows by the table's identity.
@@ -34,7 +34,7 @@ struct TargetFiller: Sendable {
     func fill(_ target: DeploySession, rules: RestoreRules) async throws -> Filled {
         let split = self.deployment.archive.contents.split(by: rules)
         var filled = Filled()
-        filled.leftOut = split.leftOut
+        filled.split = split
         try await self.restore(.preData, split.kept, .schema, target)
         if self.plan.options.content != .schemaOnly {
             self.observer(.phase(.data))
@@ -166,6 +166,11 @@ struct TargetFiller: Sendable {
         self.observer(.phase(.verifying))
         var scope = Verifier.Scope()
         scope.contents = self.plan.options.verify == .full
+        if self.plan.options.content != .dataOnly {
+            scope.kept = filled.split.kept
+            scope.leftOut = filled.split.leftOut.map(\.entry)
+            scope.grants = self.plan.keepsOwnership
+        }
         if self.plan.options.content != .schemaOnly {
             scope.tables = self.plan.tables.map {
                 VerifiedTable(schema: $0.schema, name: $0.name, filter: $0.copyFilter)
