@@ -187,7 +187,7 @@ struct CopyPair {
         _ version: TestPostgres.Version, onOneLoop: Bool = true,
         _ body: (CopyPair) async throws -> Void
     ) async throws {
-        let server = try TestPostgres.shared(version)
+        let server = try TestPostgres.forSessions(version)
         let database = "copy_\(UInt64.random(in: 0 ... .max))"
         let loops = Array(PostgresCopyTests.loops.makeIterator())
         let first = loops[0]
@@ -198,6 +198,9 @@ struct CopyPair {
             server: server, source: try await server.session(database: database, on: first),
             target: try await server.session(database: database, on: second),
             other: try await server.session(database: database, on: first))
+        defer {
+            for session in [pair.source, pair.target, pair.other] { session.abort() }
+        }
         try await body(pair)
         for session in [pair.source, pair.target, pair.other] { session.abort() }
         try await admin.rows("drop database \(database) with (force)")

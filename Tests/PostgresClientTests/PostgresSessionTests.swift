@@ -8,7 +8,7 @@ import Testing
 @Suite struct PostgresSessionTests {
     @Test(arguments: TestPostgres.Version.available)
     func `a session knows its server and its settings`(version: TestPostgres.Version) async throws {
-        let session = try await TestPostgres.shared(version).session()
+        let session = try await TestPostgres.forSessions(version).session()
         #expect(session.serverVersion / 10_000 == version.rawValue)
         #expect(session.parameters["TimeZone"] == "UTC")
         #expect(session.parameters["DateStyle"]?.hasPrefix("ISO") == true)
@@ -31,7 +31,7 @@ import Testing
     func `rows are those of the last statement that has any`(
         version: TestPostgres.Version
     ) async throws {
-        let session = try await TestPostgres.shared(version).session()
+        let session = try await TestPostgres.forSessions(version).session()
         let rows = try await session.rows("select 1; select 'é', null, ''; set lock_timeout = 0")
         #expect(rows == [["é", nil, ""]])
         #expect(try await session.rows("") == [])
@@ -42,7 +42,7 @@ import Testing
     func `an error has every field for the person, and the session goes on`(
         version: TestPostgres.Version
     ) async throws {
-        let session = try await TestPostgres.shared(version).session()
+        let session = try await TestPostgres.forSessions(version).session()
         let sql = """
             do $$ begin raise exception 'no' using detail = 'why', hint = 'how',
             errcode = 'PS001'; end $$
@@ -62,7 +62,7 @@ import Testing
     func `the transaction status follows the server`(
         version: TestPostgres.Version
     ) async throws {
-        let session = try await TestPostgres.shared(version).session()
+        let session = try await TestPostgres.forSessions(version).session()
         #expect(session.transactionStatus == .idle)
         try await session.rows("begin")
         #expect(session.transactionStatus == .inTransaction)

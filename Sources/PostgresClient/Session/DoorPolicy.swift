@@ -42,11 +42,12 @@ public enum DoorVerdict: Hashable, Sendable {
 
 /// The rules of every ``SessionDoor``, before its owner's: the transaction is not the program's.
 enum DoorRules {
-    /// The verdict, or nil where it is the owner's to give.
+    /// What the door itself says to a statement; nil where that is the owner's to say.
     ///
     /// - Parameters:
     ///   - statements: What ``StatementScanner`` saw.
     ///   - serverVersion: As libpq numbers it.
+    /// - Returns: The verdict.
     static func verdict(_ statements: [[String]], serverVersion: Int) -> DoorVerdict? {
         if statements.count == 1, let words = statements.first {
             if let tag = self.transactionTag(words) { return .answer(commandTag: tag) }

@@ -30,6 +30,7 @@ struct StatementScanner {
     /// - Parameters:
     ///   - text: UTF-8.
     ///   - escapesWithBackslash: Whether the session has `standard_conforming_strings = off`.
+    /// - Returns: An array of words for each statement.
     static func statements(
         _ text: ArraySlice<UInt8>,
         escapesWithBackslash: Bool = false
