@@ -84,10 +84,12 @@ extension ObjectQuery {
                 3764, "pg_ts_template c where c.oid >= 16384", "c.tmplinit, c.tmpllexize"),
             self.simple(
                 2328, "pg_foreign_data_wrapper c",
-                "nullif(c.fdwhandler, 0)::regproc, nullif(c.fdwvalidator, 0)::regproc, c.fdwoptions"
+                "nullif(c.fdwhandler, 0)::regproc, nullif(c.fdwvalidator, 0)::regproc, "
+                    + self.sorted("c.fdwoptions")
             ),
             self.simple(
-                1417, "pg_foreign_server c", "c.srvtype, c.srvversion, c.srvoptions"),
+                1417, "pg_foreign_server c",
+                "c.srvtype, c.srvversion, " + self.sorted("c.srvoptions")),
             // The table is the superuser's; the view hides options and tells the rest.
             self.simple(1418, "(select umid as oid from pg_catalog.pg_user_mappings) c", "''"),
             self.simple(
@@ -151,6 +153,11 @@ extension ObjectQuery {
             from pg_catalog.aclexplode(\(list)) g
             where g.grantee <> \(owner) and g.privilege_type <> 'MAINTAIN') y), '')
         """
+    }
+
+    /// Options in an order of their own: pg_dump writes them by name.
+    static func sorted(_ options: String) -> String {
+        "(select string_agg(o, ',' order by o collate \"C\") from unnest(\(options)) o)"
     }
 
     private static func simple(_ catalogue: Int, _ from: String, _ columns: String) -> String {

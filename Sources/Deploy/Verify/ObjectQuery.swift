@@ -87,7 +87,7 @@ extension ObjectQuery {
                 (select string_agg(h.inhparent::regclass::text, ',' order by h.inhseqno)
                     from pg_catalog.pg_inherits h where h.inhrelid = c.oid),
                 case when c.reloftype <> 0 then c.reloftype::regtype end,
-                (select s.srvname || array_to_string(f.ftoptions, ',')
+                (select concat_ws(' ', s.srvname, \(Self.sorted("f.ftoptions")))
                     from pg_catalog.pg_foreign_table f
                     join pg_catalog.pg_foreign_server s on s.oid = f.ftserver
                     where f.ftrelid = c.oid),
@@ -125,7 +125,7 @@ extension ObjectQuery {
                 a.attidentity, a.attgenerated, a.attstorage, a.attcompression,
                 coalesce(a.attstattarget, -1),
                 (select string_agg(o, ',' order by o) from unnest(a.attoptions) o
-                    where o not like 'pg\\_%'), a.attfdwoptions,
+                    where o not like 'pg\\_%'), \(Self.sorted("a.attfdwoptions")),
                 case when not exists (select from pg_catalog.pg_inherits h
                         where h.inhrelid = c.oid)
                     then row_number() over (partition by c.oid order by a.attnum) end,
