@@ -88,25 +88,25 @@ struct RDSProviderTests {
         }
     }
 
-    private static func provider(
-        _ url: String,
-        lookUp: @escaping RDSProvider.LookUp = { _ in nil }
-    ) throws -> RDSProvider {
+    private static func provider(_ url: String) throws -> RDSProvider {
         let folder = FileManager.default.temporaryDirectory.appending(
             path: "pgshare-rds-\(UUID().uuidString)")
         var provider = try RDSProvider(
             environment: [
                 "AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "hush-hush",
                 "AWS_SESSION_TOKEN": "token", "AWS_REGION": "eu-a-1", "PGSHARE_RDS_URL": url,
-            ], stateFolder: folder.path, readFile: { _ in nil }, lookUp: lookUp)
+            ], stateFolder: folder.path, readFile: { _ in nil })
         provider.clock.sleep = { _ in try Task.checkCancellation() }
         provider.reach = { host, port in host == "127.0.0.1" && port == 5432 }
         return provider
     }
 
-    private static func request(_ text: String) throws -> ProviderRequest {
+    private static func request(
+        _ text: String,
+        password: ProviderSecret? = nil
+    ) throws -> ProviderRequest {
         let reference = try #require(try ProviderReference.parse("rds:\(text)"))
-        return ProviderRequest(reference: reference, name: "shop")
+        return ProviderRequest(reference: reference, name: "shop", password: password)
     }
 
     @Test func `an instance is made through throttling, an error and a page of a proxy`()
@@ -119,11 +119,13 @@ struct RDSProviderTests {
         ])
         let journal = Journal()
         try await Self.serve(script) { url in
-            let provider = try Self.provider(url, lookUp: { _ in ProviderSecret("found") })
+            let provider = try Self.provider(url)
             let database = try await provider.prepare(
-                try Self.request("new"), journal: journal, progress: { _ in })
+                try Self.request("new", password: ProviderSecret("given")), journal: journal,
+                progress: { _ in })
             #expect(database.keywords["host"] == "127.0.0.1" && database.isNew)
             #expect(database.project.region == "eu-a-1")
+            #expect(database.password.reveal == "given")
         }
         #expect(await journal.notes == ["creating", "created"])
         let asked = await script.asked
@@ -164,7 +166,7 @@ struct RDSProviderTests {
                     try Self.request("shop"), journal: Journal(), progress: { _ in })
             }
             #expect(failure?.message.hasPrefix("the password of postgres is not known") == true)
-            #expect(failure?.advice == "Set PGPASSWORD, or write it into .pgpass.")
+            #expect(failure?.advice == "Set PGSHARE_TARGET_PASSWORD.")
         }
     }
 

@@ -5,8 +5,7 @@ import Foundation
 /// - An instance is made with an encrypted disk, without a public address unless asked, and with
 ///   two tags: for which share, and from what its password is derived (``RDSKey``).
 /// - `rds:` and `rds:new` adopt an instance of their name only if it has our tag.
-/// - The password is the request's, else the one that the instance was made with, else what
-///   `lookUp` finds.
+/// - The password is the request's, else the one that the instance was made with.
 ///
 /// Environment: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_PROFILE`,
 /// `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE`, `AWS_REGION`, `AWS_DEFAULT_REGION`;
@@ -14,9 +13,6 @@ import Foundation
 /// RDS's authorities (then the connection is `verify-full`, else `require`),
 /// `PGSHARE_RDS_POLL_SECONDS` (0.01...300, default 30) how often an instance is looked at.
 public struct RDSProvider: CloudProvider {
-    /// Finds a password by libpq's keywords, as in `.pgpass`; nil where there is none.
-    public typealias LookUp = @Sendable (_ keywords: [String: String]) -> ProviderSecret?
-
     /// How long things may take. RDS needs about ten minutes, and asks to be polled rarely.
     public var limits: ProviderLimits
     /// Time and chance.
@@ -31,7 +27,6 @@ public struct RDSProvider: CloudProvider {
     private let baseURL: String?
     private let certificateFile: String?
     private let stateFolder: String
-    private let lookUp: LookUp
 
     /// Reads the environment.
     ///
@@ -39,13 +34,11 @@ public struct RDSProvider: CloudProvider {
     ///   - environment: The variables of the process.
     ///   - stateFolder: Where the key lies that passwords of new instances are derived from.
     ///   - readFile: Gives the text of a file of AWS's tools, or nil where there is none.
-    ///   - lookUp: Asked for the password of an instance that pgshare did not make.
     /// - Throws: ``ProviderFailure`` that says what to set.
     public init(
         environment: [String: String],
         stateFolder: String,
-        readFile: (_ path: String) -> String? = Self.text(of:),
-        lookUp: @escaping LookUp = { _ in nil }
+        readFile: (_ path: String) -> String? = Self.text(of:)
     ) throws(ProviderFailure) {
         self.credentials = try AWSCredentials.find(environment: environment, readFile: readFile)
         let region = AWSCredentials.findRegion(environment: environment, readFile: readFile)
@@ -56,7 +49,6 @@ public struct RDSProvider: CloudProvider {
             } else { nil }
         self.certificateFile = Self.word("PGSHARE_RDS_CA_FILE", environment)
         self.stateFolder = stateFolder
-        self.lookUp = lookUp
         self.limits = ProviderLimits()
         self.limits.readySeconds = 1_800
         self.limits.pollSeconds = try Self.pollSeconds(environment)
@@ -95,7 +87,7 @@ public struct RDSProvider: CloudProvider {
         let task = try self.task(request, isSurvey: false, key: key)
         let shell = try self.shell(task.region, journal: journal, progress: progress)
         switch try await shell.run(RDSMachine(task)) {
-        case .prepared(let database): return try self.withPassword(database)
+        case .prepared(let database): return try self.checked(database)
         case .surveyed: throw ProviderFailure("a preparation ends with a database")
         }
     }
@@ -166,20 +158,15 @@ public struct RDSProvider: CloudProvider {
             })
     }
 
-    private func withPassword(
+    private func checked(
         _ database: ProviderDatabase
     ) throws(ProviderFailure) -> ProviderDatabase {
         guard database.password.reveal.isEmpty else { return database }
-        guard let password = self.lookUp(database.keywords) else {
-            let user = database.keywords["user", default: ""]
-            throw ProviderFailure(
-                "the password of \(Printable.text(user)) is not known: pgshare did not make "
-                    + "the RDS instance \(database.project.name), or on another machine",
-                advice: "Set PGPASSWORD, or write it into .pgpass.")
-        }
-        var known = database
-        known.password = password
-        return known
+        let user = Printable.text(database.keywords["user", default: ""])
+        throw ProviderFailure(
+            "the password of \(user) is not known: pgshare did not make the RDS instance "
+                + "\(database.project.name), or on another machine",
+            advice: "Set PGSHARE_TARGET_PASSWORD.")
     }
 
     // Environment

@@ -18,5 +18,5 @@ ALTER ROLE authenticated SET statement_timeout = '8s';
 ALTER ROLE authenticator SET statement_timeout = '8s';
 ALTER ROLE authenticator SET lock_timeout = '8s';
 -- Two minutes at Supabase; short enough here for a restore to meet it.
-ALTER ROLE postgres SET statement_timeout = '1s';
+ALTER ROLE postgres SET statement_timeout = '500ms';
 ALTER ROLE postgres SET search_path = "$user", public, extensions;
