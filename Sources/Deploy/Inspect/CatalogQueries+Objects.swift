@@ -173,7 +173,7 @@ extension CatalogQueries {
         cross join lateral pg_catalog.pg_identify_object(e.hostclass, e.host, 0) ho
         cross join lateral pg_catalog.pg_identify_object(e.needclass, e.need, 0) ne
         left join lateral (
-          select x.extname, xn.nspname from pg_catalog.pg_depend m
+          select x.extname, pg_catalog.quote_ident(xn.nspname) from pg_catalog.pg_depend m
           join pg_catalog.pg_extension x on x.oid = m.refobjid
           join pg_catalog.pg_namespace xn on xn.oid = x.extnamespace
           where m.refclassid = 'pg_catalog.pg_extension'::regclass and m.deptype = 'e'

@@ -120,7 +120,8 @@ extension CatalogQueries {
             when 'f' then 'functions' when 'T' then 'types' when 'n' then 'schemas'
             else 'large objects' end,
           (select coalesce(pg_catalog.json_agg(distinct pg_catalog.pg_get_userbyid(x.grantee)),
-              '[]') from pg_catalog.aclexplode(a.defaclacl) x where x.grantee <> 0)
+              '[]') from pg_catalog.aclexplode(a.defaclacl) x
+            where x.grantee not in (0, a.defaclrole))
         from pg_catalog.pg_default_acl a
         left join pg_catalog.pg_namespace n on n.oid = a.defaclnamespace
         order by 1, 2, 3

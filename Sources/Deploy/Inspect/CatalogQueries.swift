@@ -151,7 +151,8 @@ struct CatalogQueries {
 
     static let languages = """
         select lanname from pg_catalog.pg_language
-          where pg_catalog.has_language_privilege(oid, 'usage')
+          where lanpltrusted and pg_catalog.has_language_privilege(oid, 'usage')
+            or (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
         """
 
     static let eventTriggers = """

@@ -48,8 +48,9 @@ extension CatalogReader {
     func dependencies() async throws(SQLFailure) -> [Dependency] {
         try await self.rows(CatalogQueries.dependencies) { row in
             Dependency(
-                schema: row.text(), kind: row.text(), identity: row.text(), host: row.text(),
-                neededSchema: row.text(), neededKind: row.text(), needed: row.text(),
+                schema: row.unquoted() ?? "", kind: row.text(), identity: row.text(),
+                host: row.text(), neededSchema: row.unquoted() ?? "", neededKind: row.text(),
+                needed: row.text(),
                 neededExtension: row.optional())
         }
     }
@@ -82,8 +83,8 @@ extension CatalogReader {
     func roleUses() async throws(SQLFailure) -> [RoleUse] {
         try await self.rows(CatalogQueries.roleUses) { row in
             RoleUse(
-                role: row.text(), reason: row.bool() ? .grant : .owner, schema: row.optional(),
-                object: row.text())
+                role: row.text(), reason: row.bool() ? .grant : .owner,
+                schema: row.unquoted(), object: row.text())
         }
     }
 

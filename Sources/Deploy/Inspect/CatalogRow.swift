@@ -19,6 +19,13 @@ struct CatalogRow {
         self.optional() ?? ""
     }
 
+    /// The next value as a name that `pg_identify_object` quoted where it had to; nil is NULL.
+    mutating func unquoted() -> String? {
+        let name = self.optional()
+        guard let name, name.hasPrefix("\""), name.count > 1 else { return name }
+        return String(name.dropFirst().dropLast()).replacing("\"\"", with: "\"")
+    }
+
     /// The next value as a whole number.
     mutating func int() -> Int {
         Int(self.text()) ?? 0

@@ -155,6 +155,7 @@ extension PlanContext {
 
     /// How much there is, and where it has to fit.
     var aboutSizes: [Finding] {
+        guard self.options.content != .schemaOnly else { return [] }
         let bytes = self.tables.reduce(0) { $0 + $1.bytes } + self.largeObjects.bytes
         let copies = self.ledger.live != nil && self.options.keepsPrevious ? 2 : 1
         let twice = copies == 2 ? ", beside what the last deploy made and is kept" : ""

@@ -48,11 +48,17 @@ struct PlanContext {
     var target: DatabaseFacts { self.input.target }
     var provider: ProviderProfile { self.input.provider }
 
-    /// What the target holds that neither a deploy nor its provider made.
+    /// The first OID of what is made after initdb.
+    ///
+    /// Source: `FirstNormalObjectId` in PostgreSQL's `transam.h`.
+    private static let firstObjectOfUsers: UInt32 = 16_384
+
+    /// What the target holds that neither initdb nor a deploy nor its provider made.
     private static func foreign(_ input: PlanInput, _ ledger: LedgerState) -> [DeployedObject] {
         let ours = Set(ledger.objects.map(\.address))
         return input.target.objects.filter { object in
-            !ours.contains(object.address)
+            !ours.contains(object.address) && object.oid >= Self.firstObjectOfUsers
+                && object.title != "schema public"
                 && !input.provider.excludedSchemas.contains(object.schema ?? object.name ?? "")
                 && !(object.kind == .extension
                     && input.provider.excludedExtensions.contains(object.identity))
