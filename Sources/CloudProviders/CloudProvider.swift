@@ -14,6 +14,7 @@ public protocol CloudProvider: Sendable {
     ///   - request: Which database.
     ///   - journal: What outlives this process.
     ///   - progress: Told a sentence a step.
+    /// - Returns: How to connect.
     /// - Throws: ``ProviderFailure``. The project, if there is one by then, stays: the next run
     ///   adopts it.
     func prepare(

@@ -50,8 +50,7 @@ package struct ProviderHTTP: Sendable {
     private let limits: ProviderLimits
     private let clock: ProviderClock
 
-    /// - Parameters:
-    ///   - base: A URL that ``ProviderSettings`` has checked.
+    /// Creates a sender. `base` is a URL that ``ProviderSettings`` has checked.
     package init(
         base: String, dialect: ProviderDialect, limits: ProviderLimits, clock: ProviderClock
     ) {
@@ -66,6 +65,7 @@ package struct ProviderHTTP: Sendable {
     /// - Parameters:
     ///   - call: The request.
     ///   - read: Makes the body a value. Where it throws the answer counts as unreadable.
+    /// - Returns: What `read` made.
     /// - Throws: ``ProviderCallFailure``.
     package func send<Value: Sendable>(
         _ call: ProviderCall, read: @Sendable (ProviderAnswer) throws -> Value

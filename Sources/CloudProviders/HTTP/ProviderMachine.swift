@@ -6,6 +6,7 @@ package protocol ProviderMachine: Sendable {
     /// The first step.
     ///
     /// - Parameter now: Seconds that only go forward.
+    /// - Returns: What the shell does first.
     mutating func start(now: Double) -> ProviderStep<Reply>
 
     /// The next step. Never called again after `finish`, `surveyed` or `fail`.

@@ -19,6 +19,7 @@ package enum SupabaseGrants {
     /// Statements to run after a restore, each alone, as the role `postgres`.
     ///
     /// - Parameter schemas: What was deployed; the managed ones among them are passed over.
+    /// - Returns: SQL without semicolons.
     package static func statements(schemas: [String]) -> [String] {
         let roles = Self.roles.joined(separator: ", ")
         return schemas.filter { !Self.managedSchemas.contains($0) && !Self.isSystem($0) }
