@@ -15,8 +15,12 @@ import Testing
     @Test func `databases of other encodings are compared by characters`() async throws {
         let pair = try VerifyPair(.v15, .v15, sourceEncoding: "LATIN1")
         try pair.both("create table t (id int primary key, t text, v varchar, j jsonb, n name)")
-        try pair.source("insert into t values (1, 'ä\\ü', 'ß', '{\"ö\": 1}', 'é'), (2, null)")
-        try pair.target("insert into t values (1, 'ä\\ü', 'ß', '{\"ö\": 1}', 'é'), (2, null)")
+        try pair.both(
+            """
+            set client_encoding = 'UTF8';
+            insert into t values (1, 'ä\\ü', 'ß', '{"ö": 1}', 'é');
+            insert into t values (2, null, null, null, null)
+            """)
         #expect(try await pair.verify(Self.scope("t")).mismatches == [])
         let report = try await pair.verify(
             Self.scope("t"), after: "update public.t set v = 'ss' where id = 1")
@@ -58,7 +62,8 @@ import Testing
         try pair.target(
             "create table typed (i bigint); create table less (); "
                 + "create table more (i int, j int); create table secret (i int); "
-                + "create table made (i int, g int); grant select on typed, less, more, made to trusty"
+                + "create table made (i int, g int); "
+                + "grant select on typed, less, more, made to trusty"
         )
         let report = try await pair.verify(
             Self.scope("gone", "typed", "less", "more", "secret", "made", "nowhere"),
@@ -66,13 +71,14 @@ import Testing
         #expect(
             report.mismatches.map(\.sentence) == [
                 "table public.gone is missing at the target",
-                "table public.typed: column \"i\" is integer at the source and bigint at the target",
+                "table public.typed: column \"i\" is integer at the source and bigint at the "
+                    + "target",
                 "table public.less: column \"i\" is missing at the target",
                 "table public.more: column \"j\" is at the target only",
                 "table public.secret cannot be compared: this role may not read all of its rows at "
                     + "the target",
-                "table public.made: column \"g\" is integer (generated) at the source and integer at "
-                    + "the target",
+                "table public.made: column \"g\" is integer (generated) at the source and integer "
+                    + "at the target",
                 "table public.nowhere is missing at the source",
             ])
     }
@@ -82,7 +88,8 @@ import Testing
         try pair.both(
             "create table t (id bigint primary key, v text); "
                 + "insert into t select g, g from generate_series(-1000, 100000) g; "
-                + "create table u (k text, v int); insert into u select g, g from generate_series(1, 9) g"
+                + "create table u (k text, v int); "
+                + "insert into u select g, g from generate_series(1, 9) g"
         )
         let report = try await pair.verify(
             Self.scope("t", "u"),
@@ -90,10 +97,10 @@ import Testing
                 + "update public.u set v = 0 where k = '3'")
         #expect(
             report.mismatches.map(\.sentence) == [
-                "table public.t has 101001 rows at the source and 100999 at the target; the first is "
-                    + "the row with \"id\" = -7, and 2 ranges of keys differ",
-                "table public.u has 9 rows at both sides, but not the same values; the difference is "
-                    + "in column \"v\"",
+                "table public.t has 101001 rows at the source and 100999 at the target; the first "
+                    + "is the row with \"id\" = -7, and 2 ranges of keys differ",
+                "table public.u has 9 rows at both sides, but not the same values; the difference "
+                    + "is in column \"v\"",
             ])
         let counted = try await pair.verify(
             Self.scope("t", "u", contents: false),

@@ -7,7 +7,8 @@ struct VerifyPureTests {
         ("(a = 'x'::text)", "a = 'x'"),
         (
             "((a)::text = ANY ((ARRAY['x'::character varying, 'y'::character varying])::text[]))",
-            "(a)::text = ANY (ARRAY[('x'::character varying)::text, ('y'::character varying)::text])"
+            "(a)::text = ANY (ARRAY[('x'::character varying)::text, "
+                + "('y'::character varying)::text])"
         ),
         ("x::numeric(10,2) + 1", "x + 1"),
         ("x::timestamp(3) without time zone", "x"),

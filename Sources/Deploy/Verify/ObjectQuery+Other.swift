@@ -146,7 +146,7 @@ extension ObjectQuery {
 
     private static func privileges(_ list: String, _ owner: String) -> String {
         """
-        coalesce((select string_agg(x, ',' order by x) from (
+        coalesce((select string_agg(x, ',' order by x collate "C") from (
             select concat_ws(' ', case when g.grantee = 0 then 'public'
                 else pg_catalog.pg_get_userbyid(g.grantee) end, g.privilege_type,
                 g.is_grantable) as x
@@ -170,10 +170,10 @@ extension ObjectQuery {
 
     private static let familyMembers = """
         (select string_agg(concat_ws(' ', o.amopstrategy, o.amoppurpose,
-                o.amopopr::regoperator), ',' order by o.amopstrategy, o.amopopr::regoperator::text)
+                o.amopopr::regoperator), ',' order by o.amopstrategy, o.amopopr::regoperator::text collate "C")
             from pg_catalog.pg_amop o where o.amopfamily = c.oid),
         (select string_agg(concat_ws(' ', p.amprocnum, p.amproc::regprocedure), ','
-                order by p.amprocnum, p.amproc::regprocedure::text)
+                order by p.amprocnum, p.amproc::regprocedure::text collate "C")
             from pg_catalog.pg_amproc p where p.amprocfamily = c.oid)
         """
 

@@ -81,7 +81,7 @@ extension ObjectQuery {
     static let relations = """
         select 1259::oid as class, c.oid, 0 as sub, 0::oid as pclass, 0::oid as poid, false as bad,
             concat_ws(E'\\n', c.relkind, c.relpersistence, c.relrowsecurity, c.relforcerowsecurity,
-                c.relreplident, (select string_agg(o, ',' order by o) from unnest(c.reloptions) o),
+                c.relreplident, \(Self.sorted("c.reloptions")),
                 c.relispartition, pg_catalog.pg_get_expr(c.relpartbound, c.oid),
                 case when c.relkind = 'p' then pg_catalog.pg_get_partkeydef(c.oid) end, m.amname,
                 (select string_agg(h.inhparent::regclass::text, ',' order by h.inhseqno)
@@ -105,7 +105,8 @@ extension ObjectQuery {
             coalesce(d.refobjid, 0)::oid as poid, false as bad,
             concat_ws(E'\\n', c.relpersistence,
                 case when d.deptype is distinct from 'i' then s.seqtypid::regtype end,
-                s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle, d.refobjid::regclass, a.attname) as def
+                s.seqstart, s.seqincrement, s.seqmax, s.seqmin, s.seqcache, s.seqcycle,
+                d.refobjid::regclass, a.attname) as def
         from pg_catalog.pg_class c join pg_catalog.pg_sequence s on s.seqrelid = c.oid
         left join pg_catalog.pg_depend d on d.classid = 1259 and d.objid = c.oid
             and d.refclassid = 1259 and d.refobjsubid > 0 and d.deptype in ('a', 'i')
@@ -124,7 +125,7 @@ extension ObjectQuery {
                     from pg_catalog.pg_collation l where l.oid = a.attcollation),
                 a.attidentity, a.attgenerated, a.attstorage, a.attcompression,
                 coalesce(a.attstattarget, -1),
-                (select string_agg(o, ',' order by o) from unnest(a.attoptions) o
+                (select string_agg(o, ',' order by o collate "C") from unnest(a.attoptions) o
                     where o not like 'pg\\_%'), \(Self.sorted("a.attfdwoptions")),
                 case when not exists (select from pg_catalog.pg_inherits h
                         where h.inhrelid = c.oid)
@@ -168,20 +169,22 @@ extension ObjectQuery {
     static let triggers = """
         select 2620::oid as class, t.oid, 0 as sub, 1259::oid as pclass, t.tgrelid as poid,
             false as bad, t.tgenabled::text || pg_catalog.pg_get_triggerdef(t.oid) as def
-        from pg_catalog.pg_trigger t where not t.tgisinternal and t.tgparentid = 0
+        from pg_catalog.pg_trigger t where not t.tgisinternal
         """
 
+    /// A view's own rule has an entry where views refer to each other in a circle; the view is
+    /// compared already.
     static let rules = """
         select 2618::oid as class, r.oid, 0 as sub, 1259::oid as pclass, r.ev_class as poid,
             false as bad, concat_ws(E'\\n', r.ev_enabled, r.ev_type, r.is_instead, E'\\x01',
-                pg_catalog.pg_get_ruledef(r.oid)) as def
-        from pg_catalog.pg_rewrite r where r.oid >= 16384 and r.rulename <> '_RETURN'
+                case when r.rulename <> '_RETURN' then pg_catalog.pg_get_ruledef(r.oid) end) as def
+        from pg_catalog.pg_rewrite r where r.oid >= 16384
         """
 
     static let policies = """
         select 3256::oid as class, p.oid, 0 as sub, 1259::oid as pclass, p.polrelid as poid,
             false as bad, concat_ws(E'\\n', p.polcmd, p.polpermissive,
-                (select string_agg(coalesce(r.rolname, 'public'), ',' order by r.rolname)
+                (select string_agg(coalesce(r.rolname, 'public'), ',' order by r.rolname collate "C")
                     from unnest(p.polroles) u(oid) left join pg_catalog.pg_roles r using (oid)),
                 E'\\x01', pg_catalog.pg_get_expr(p.polqual, p.polrelid), 'check',
                 pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) as def
