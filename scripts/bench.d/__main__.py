@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import deploying
 import report
 import targets
 from cluster import Cluster, DataSize
@@ -71,7 +72,11 @@ def options() -> argparse.Namespace:
         epilog=EPILOGUE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("measure", nargs="*", help="which measures (default: all; see --list)")
+    parser.add_argument(
+        "measure", nargs="*",
+        help="which measures (default: all; see --list); `deploy` alone measures pgshare deploy, "
+        "see `scripts/bench deploy --help`",
+    )
     parser.add_argument("--list", action="store_true", help="list the measures and stop")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
     parser.add_argument("--peers", metavar="A,B", help=f"of {','.join(LABELS)} (default: all)")
@@ -208,6 +213,9 @@ def on_signal(number: int, _: object) -> None:
 
 def main() -> int:
     """Runs it; 0 when the table could be printed and nothing failed."""
+    signal.signal(signal.SIGTERM, on_signal)
+    if sys.argv[1:2] == ["deploy"]:
+        return deploying.main(sys.argv[2:])
     chosen = options()
     if chosen.list:
         for measure in targets.ALL:
@@ -218,7 +226,6 @@ def main() -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, on_signal)
     # Hundreds of idle clients and tunnels need as many descriptors, here and in the peers.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

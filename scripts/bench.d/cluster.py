@@ -92,8 +92,11 @@ class DataSize:
 class Cluster:
     """The cluster: socket folder, port, and the superuser's environment for libpq."""
 
-    def __init__(self, folder: Path, supervisor: Supervisor) -> None:
+    def __init__(
+        self, folder: Path, supervisor: Supervisor, *, more_settings: str = ""
+    ) -> None:
         self.folder = folder
+        self.more_settings = more_settings
         self.supervisor = supervisor
         self.port = free_port()
         self.sockets = folder / "sockets"
@@ -162,7 +165,7 @@ class Cluster:
         )
         settings = SETTINGS.format(port=self.port, sockets=self.sockets, folder=self.folder)
         with (data / "postgresql.conf").open("a") as file:
-            file.write(settings)
+            file.write(settings + self.more_settings)
         (data / "pg_hba.conf").write_text(ACCESS)
         self._postmaster = self.supervisor.start(
             "postgres", [self.binaries / "postgres", "-D", data], as_postgres=True,

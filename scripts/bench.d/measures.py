@@ -305,7 +305,7 @@ def stall(context: Context, peer: Peer) -> dict[str, float]:
     return figures | {"neighbour_p99_us": neighbour["p99_us"]}
 
 
-def deploy(context: Context, peer: Peer) -> dict[str, float]:
+def dump(context: Context, peer: Peer) -> dict[str, float]:
     """`pg_dump -Fc -Z0` through the peer, piped into pg_restore into a database beside it."""
     cluster, figures = context.cluster, {}
     cluster.sql("drop database if exists target", "create database target", database="postgres")

@@ -13,7 +13,7 @@ from measures import (
     connect,
     copy_in,
     copy_out,
-    deploy,
+    dump,
     idle,
     latency,
     select,
@@ -121,7 +121,7 @@ ALL = (
         only=("pgbouncer", "ssh", "stunnel", "pgshare"), fresh=True, maximum_rounds=3,
     ),
     Measure(
-        "deploy", "pg_dump -Fc -Z0 | pg_restore", deploy,
+        "dump", "pg_dump -Fc -Z0 | pg_restore through each peer", dump,
         (Line("pg_dump, pg_restore, seconds", "seconds", "s", "direct", 1.10),),
         maximum_rounds=3,
     ),

@@ -170,7 +170,8 @@ extension ObjectQuery {
 
     private static let familyMembers = """
         (select string_agg(concat_ws(' ', o.amopstrategy, o.amoppurpose,
-                o.amopopr::regoperator), ',' order by o.amopstrategy, o.amopopr::regoperator::text collate "C")
+                o.amopopr::regoperator), ','
+                order by o.amopstrategy, o.amopopr::regoperator::text collate "C")
             from pg_catalog.pg_amop o where o.amopfamily = c.oid),
         (select string_agg(concat_ws(' ', p.amprocnum, p.amproc::regprocedure), ','
                 order by p.amprocnum, p.amproc::regprocedure::text collate "C")

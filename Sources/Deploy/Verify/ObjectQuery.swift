@@ -184,7 +184,8 @@ extension ObjectQuery {
     static let policies = """
         select 3256::oid as class, p.oid, 0 as sub, 1259::oid as pclass, p.polrelid as poid,
             false as bad, concat_ws(E'\\n', p.polcmd, p.polpermissive,
-                (select string_agg(coalesce(r.rolname, 'public'), ',' order by r.rolname collate "C")
+                (select string_agg(coalesce(r.rolname, 'public'), ','
+                        order by r.rolname collate "C")
                     from unnest(p.polroles) u(oid) left join pg_catalog.pg_roles r using (oid)),
                 E'\\x01', pg_catalog.pg_get_expr(p.polqual, p.polrelid), 'check',
                 pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid)) as def
