@@ -17,7 +17,8 @@ import Testing
         try pair.both("create table t (id int primary key, t text, v varchar, j jsonb, n name)")
         try pair.both(
             """
-            insert into t values (1, U&'\\00e4\\\\\\00fc', U&'\\00df', U&'{"\\00f6": 1}', U&'\\00e9');
+            insert into t values (1, U&'\\00e4\\\\\\00fc', U&'\\00df', U&'{"\\00f6": 1}',
+                U&'\\00e9');
             insert into t values (2, null, null, null, null)
             """)
         #expect(try await pair.verify(Self.scope("t")).mismatches == [])
