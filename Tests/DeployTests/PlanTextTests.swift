@@ -55,8 +55,8 @@ import Testing
         note: the extension hstore 1.8 is created in the schema public [extension-created]
         note: what no deploy made stays as it is: table public.theirs [foreign-objects-kept]
         note: the source may be written to meanwhile: all is read in one snapshot [source-snapshot]
-        note: 1 table of 8 kB and their indexes must fit on the target's disk, beside what the last \
-        deploy made and is kept; how much is free there, no query says [sizes]
+        note: 1 table of 8 kB and their indexes must fit on the target's disk, beside what the \
+        last deploy made and is kept; how much is free there, no query says [sizes]
 
         The deploy cannot start: 1 finding must be settled first.
 

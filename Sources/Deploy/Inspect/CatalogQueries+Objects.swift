@@ -10,8 +10,9 @@ extension CatalogQueries {
         """
 
     static let unvalidatedConstraints = """
-        select n.nspname, pg_catalog.quote_ident(k.conname) || ' on ' || pg_catalog.quote_ident(n.nspname)
-          || '.' || pg_catalog.quote_ident(coalesce(c.relname, t.typname))
+        select n.nspname,
+          pg_catalog.quote_ident(k.conname) || ' on ' || pg_catalog.quote_ident(n.nspname) || '.'
+          || pg_catalog.quote_ident(coalesce(c.relname, t.typname))
         from pg_catalog.pg_constraint k
         left join pg_catalog.pg_class c on c.oid = k.conrelid
         left join pg_catalog.pg_type t on t.oid = k.contypid

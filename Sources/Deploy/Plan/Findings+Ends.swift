@@ -90,7 +90,7 @@ extension PlanContext {
             Self.found(
                 .warning, .preparedTransactions, facts.preparedTransactions,
                 {
-                    "prepared transactions of the \(side) hold locks that the deploy may wait for: \($0)"
+                    "prepared transactions of the \(side) hold locks to wait for: \($0)"
                 },
                 fix: Phrase.sql(
                     facts.preparedTransactions.map {

@@ -123,7 +123,8 @@ extension PlanContext {
         return Self.found(
             .blocking, .rowSecurityApplies, hidden,
             {
-                "row security applies to \(self.source.role.name) at the source and would hide rows of \($0)"
+                "row security of the source would hide rows from "
+                    + "\(self.source.role.name): \($0)"
             },
             fix: "Connect as the tables' owner or a superuser, or let a superuser "
                 + "ALTER ROLE \(SQLText.identifier(self.source.role.name)) BYPASSRLS;")

@@ -82,7 +82,7 @@ extension PlanContext {
         return Self.found(
             .warning, .foreignKeyOutside, kept.map(names),
             {
-                "foreign keys point to tables that are not deployed; the target's rows must fit: \($0)"
+                "foreign keys lead to tables not deployed; the target's rows must fit: \($0)"
             })
             + Self.found(
                 .warning, .foreignKeyOutside, lost.map(names),

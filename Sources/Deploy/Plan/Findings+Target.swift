@@ -92,7 +92,7 @@ extension PlanContext {
                 filled.map(\.identity),
                 {
                     self.options.replaceForeign
-                        ? "tables of the target may hold rows; they are emptied first, as asked: \($0)"
+                        ? "tables of the target are emptied first, as asked: \($0)"
                         : "tables of the target may hold rows: \($0)"
                 },
                 fix: self.options.replaceForeign

@@ -126,7 +126,7 @@ extension PlanContext {
                 Self.found(
                     .warning, .collationVersion, facts.changedCollations,
                     {
-                        "the \(side)'s library sorts otherwise than when its indexes were made: \($0)"
+                        "the \(side)'s library sorts otherwise than its indexes do: \($0)"
                     },
                     fix: """
                         REINDEX DATABASE \(SQLText.identifier(facts.server.database));
