@@ -44,7 +44,12 @@ struct LedgerSurvey: Sendable {
     func stays(of addresses: Set<ObjectAddress>) -> Set<ObjectAddress> {
         let entries = addresses.compactMap { self.catalog.entries[$0] }
         let unmovable = Set(
-            entries.filter { ObjectSQL.way($0.object.kind) == .none }.map(\.object.address))
+            entries.filter { entry in
+                // Functions keep to the transform that they were made with.
+                ObjectSQL.way(entry.object.kind) == .none
+                    || entry.object.kind == .transform
+                        && self.catalog.neededBy[entry.object.address]?.isEmpty == false
+            }.map(\.object.address))
         let movable = addresses.subtracting(unmovable)
         let shared = entries.filter { $0.object.kind == .schema }.map(\.object.address)
             .filter { !self.catalog.contents(of: $0).isSubset(of: movable) }

@@ -47,6 +47,7 @@ struct InPlaceRun: Sendable {
         let before = try await ObjectInventory.read(self.target)
         var rules = deployment.plan.rules
         rules.existingSchemas = Set(aside.schemas)
+        rules.existingObjects = Set(aside.stays.map(\.title))
         var filled = try await self.filler.fill(self.target, rules: rules)
         try await Ledger.record(self.target, try self.filler.record(filled), before: before)
         filled.verification = try await self.filler.verify([self.target], filled)

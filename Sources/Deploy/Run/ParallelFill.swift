@@ -40,14 +40,14 @@ struct ParallelFill: Sendable {
         let split = self.deployment.archive.contents.split(by: rules)
         var filled = TargetFiller.Filled()
         filled.split = split
-        try await self.restore(.preData, split.kept, .schema, tool, jobs: 1)
+        try await self.restore(.preData, split.kept, .schema, tool, session, jobs: 1)
         if self.deployment.plan.options.content != .schemaOnly {
             self.deployment.observer(.phase(.data))
             filled.copied = try await self.copyAll()
             filled.sequences = try await self.filler.setSequences(session)
-            try await self.copyLargeObjects(tool)
+            try await self.copyLargeObjects(tool, session)
         }
-        try await self.restore(.postData, split.kept, .indexes, tool, jobs: self.jobs)
+        try await self.restore(.postData, split.kept, .indexes, tool, session, jobs: self.jobs)
         for statement in self.deployment.request.afterRestore(
             self.deployment.plan.schemas)
         {
@@ -58,15 +58,34 @@ struct ParallelFill: Sendable {
 
     private func restore(
         _ part: SchemaArchive.Part, _ entries: [TableOfContents.Entry], _ phase: DeployPhase,
-        _ tool: ToolConnection, jobs: Int
+        _ tool: ToolConnection, _ session: DeploySession, jobs: Int
     ) async throws {
+        guard !self.needsDoor else {
+            try await session.rows("BEGIN")
+            try await self.filler.restore(part, entries, phase, session)
+            try await session.rows("COMMIT")
+            return
+        }
         self.deployment.observer(.phase(phase))
         try await self.deployment.archive.restore(
             part, entries: entries, to: tool, options: self.filler.restoreOptions(jobs: jobs),
             observer: RestoreLog().observer(phase, self.deployment.observer))
     }
 
-    private func copyLargeObjects(_ tool: ToolConnection) async throws {
+    /// From 17 on pg_restore sets `transaction_timeout`, which older servers do not have; the door
+    /// answers that itself.
+    private var needsDoor: Bool {
+        self.deployment.tools.pgRestore.version.major >= 17
+            && self.deployment.targetFacts.server.major < 17
+    }
+
+    private func copyLargeObjects(_ tool: ToolConnection, _ session: DeploySession) async throws {
+        guard !self.needsDoor else {
+            try await session.rows("BEGIN")
+            try await self.filler.copyLargeObjects(session)
+            try await session.rows("COMMIT")
+            return
+        }
         guard self.deployment.plan.largeObjects.count > 0 else { return }
         self.deployment.observer(.phase(.largeObjects))
         try await SchemaArchive.copyLargeObjects(

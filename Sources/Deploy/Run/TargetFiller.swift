@@ -72,7 +72,7 @@ struct TargetFiller: Sendable {
 
     // MARK: Definitions
 
-    private func restore(
+    func restore(
         _ part: SchemaArchive.Part, _ entries: [TableOfContents.Entry], _ phase: DeployPhase,
         _ target: DeploySession
     ) async throws {
@@ -91,7 +91,8 @@ struct TargetFiller: Sendable {
         _ body: (ToolConnection, RestoreLog) async throws -> Void
     ) async throws {
         let log = RestoreLog()
-        let door = try await SessionDoor.open(target.session, observer: log.door)
+        let door = try await SessionDoor.open(
+            target.session, in: self.doorParent, observer: log.door)
         do {
             try await body(ToolConnection(doorFolder: door.socketFolder, port: door.port), log)
             await door.close()
@@ -100,6 +101,14 @@ struct TargetFiller: Sendable {
             await door.close()
             throw log.failure(instead: error)
         }
+    }
+
+    /// The run's folder, so that a crashed run's door is cleared away with it; nil where its path
+    /// is too long for a socket below it.
+    private var doorParent: String? {
+        let folder = self.deployment.folder.path
+        let longest = "/pgshare-door-XXXXXX/.s.PGSQL.5432".utf8.count
+        return folder.utf8.count + longest <= SessionDoor.maximumPathBytes ? folder : nil
     }
 
     func restoreOptions(jobs: Int) -> SchemaArchive.RestoreOptions {
@@ -142,7 +151,7 @@ struct TargetFiller: Sendable {
         return positions
     }
 
-    private func copyLargeObjects(_ target: DeploySession) async throws {
+    func copyLargeObjects(_ target: DeploySession) async throws {
         guard self.plan.largeObjects.count > 0 else { return }
         self.observer(.phase(.largeObjects))
         try await self.throughDoor(target) { door, log in

@@ -4,6 +4,9 @@ public struct RestoreRules: Codable, Hashable, Sendable {
     public var excludedSchemas: Set<String>
     /// Schemas that the target has: they are not created again, what is in them is.
     public var existingSchemas: Set<String>
+    /// Access methods and transforms that the target has and that are not made again:
+    /// `access method NAME`, `transform for TYPE on language NAME`.
+    public var existingObjects: Set<String>
     /// Extensions that stay out, with all that needs them, and the reason of each.
     public var excludedExtensions: [String: String]
     /// Procedural languages that the target lacks; functions in them stay out, too.
@@ -31,6 +34,7 @@ public struct RestoreRules: Codable, Hashable, Sendable {
     public init(
         excludedSchemas: Set<String> = [],
         existingSchemas: Set<String> = ["public"],
+        existingObjects: Set<String> = [],
         excludedExtensions: [String: String] = [:],
         missingLanguages: Set<String> = [],
         leavesOutOwnership: Bool = false,
@@ -45,6 +49,7 @@ public struct RestoreRules: Codable, Hashable, Sendable {
     ) {
         self.excludedSchemas = excludedSchemas
         self.existingSchemas = existingSchemas
+        self.existingObjects = existingObjects
         self.excludedExtensions = excludedExtensions
         self.missingLanguages = missingLanguages
         self.leavesOutOwnership = leavesOutOwnership

@@ -93,6 +93,8 @@ extension RestoreRules {
             return self.schemaExclusion(entry.tag)
         case "EXTENSION":
             return self.excludedExtensions[entry.tag].map { .init($0) }
+        case "ACCESS METHOD", "TRANSFORM":
+            return self.existing(entry)
         case "PROCEDURAL LANGUAGE":
             return self.missingLanguages.contains(entry.tag)
                 ? .init("the target lacks the language \(entry.tag)") : nil
@@ -121,6 +123,18 @@ extension RestoreRules {
         default:
             return nil
         }
+    }
+
+    /// Kind and name as the ledger has them: `transform for integer on language sql`.
+    private func existing(_ entry: TableOfContents.Entry) -> TableOfContents.Exclusion? {
+        var name = entry.tag
+        if entry.kind == "TRANSFORM" {
+            name = name.replacing("TRANSFORM ", with: "", maxReplacements: 1)
+                .replacing("FOR ", with: "for ", maxReplacements: 1)
+                .replacing(" LANGUAGE ", with: " on language ", maxReplacements: 1)
+        }
+        guard self.existingObjects.contains("\(entry.kind.lowercased()) \(name)") else { return nil }
+        return .init("the target has it already", isThere: true)
     }
 
     private func schemaExclusion(_ name: String) -> TableOfContents.Exclusion? {
