@@ -71,7 +71,7 @@ extension PlanCases {
             $0.source.server.provider = "supabase"
             $0.source.schemas.append(PlanFixture.schema("auth"))
         },
-        PlanCase(.eventTriggerLeftOut, .warning, "no superuser") {
+        PlanCase(.eventTriggerLeftOut, .warning, "always") {
             $0.source.eventTriggers = ["e"]
         },
         PlanCase(.publicationLeftOut, .warning, "no superuser") { $0.source.publications = ["p"] },
@@ -231,8 +231,8 @@ extension PlanCases {
             $0.source.relations += (0..<97).map { PlanFixture.relation("other", "t\($0)") }
             $0.options.schemas = ["public"]
         },
-        PlanCase(.eventTriggerLeftOut, .info, "a superuser") {
-            $0.target.role.isSuperuser = true
+        PlanCase(.eventTriggerLeftOut, .info, "of one schema there are none") {
+            $0.options.schemas = ["public"]
             $0.source.eventTriggers = ["e"]
         },
     ]

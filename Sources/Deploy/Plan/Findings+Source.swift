@@ -27,7 +27,8 @@ extension PlanContext {
             + Self.found(
                 .warning, .eventTriggerLeftOut,
                 rules.leavesOutEventTriggers ? self.source.eventTriggers : [],
-                { "event triggers are left out, only a superuser may create them: \($0)" })
+                { "event triggers are left out, they act on all of the target: \($0)" },
+                fix: "Create them in the target, if they are meant for all that is in it.")
             + Self.found(
                 .warning, .publicationLeftOut,
                 rules.leavesOutPublications ? self.source.publications : [],

@@ -18,7 +18,7 @@ extension PlanContext {
             leavesOutOwnership: !ownership.isKept,
             targetRoles: role.isSuperuser ? input.target.roles : role.memberOf,
             leavesOutExtensionComments: !role.isSuperuser,
-            leavesOutEventTriggers: !role.isSuperuser,
+            leavesOutEventTriggers: true,
             leavesOutPublications: !role.isSuperuser || input.provider.name != "generic",
             leavesOutSubscriptions: true,
             labelProviders: Set(

@@ -17,7 +17,7 @@ public struct RestoreRules: Codable, Hashable, Sendable {
     public var targetRoles: Set<String>?
     /// Whether comments on extensions stay out: only the extension's owner may set them.
     public var leavesOutExtensionComments: Bool
-    /// Whether event triggers stay out: only a superuser may create one.
+    /// Whether event triggers stay out: they act on all of the target, and on the deploy itself.
     public var leavesOutEventTriggers: Bool
     /// Whether publications, their tables and schemas stay out.
     public var leavesOutPublications: Bool

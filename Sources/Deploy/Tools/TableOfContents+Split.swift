@@ -110,7 +110,7 @@ extension RestoreRules {
             return self.defaultPrivilegesExclusion(entry)
         case "EVENT TRIGGER":
             return self.leavesOutEventTriggers
-                ? .init("only a superuser may create event triggers") : nil
+                ? .init("an event trigger acts on all of the target") : nil
         case "PUBLICATION", "PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA":
             return self.leavesOutPublications ? .init("publications are not deployed") : nil
         case "SUBSCRIPTION", "SUBSCRIPTION TABLE":

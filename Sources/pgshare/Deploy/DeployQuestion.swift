@@ -31,13 +31,3 @@ enum DeployQuestion {
         return names.count > 20 ? "\(shown) and \(names.count - 20) more" : shown
     }
 }
-
-extension DeployPlan {
-    /// The findings, a line each.
-    var findingLines: String {
-        self.findings.map { finding in
-            "\(finding.severity.rawValue): \(finding.sentence)"
-                + (finding.fix.map { "\n    \($0)" } ?? "")
-        }.joined(separator: "\n")
-    }
-}

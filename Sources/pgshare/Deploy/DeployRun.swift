@@ -148,7 +148,7 @@ struct DeployRun: Sendable {
         if self.json {
             self.printer.happened(.planned(plan))
         } else {
-            self.printer.say(plan.findingLines)
+            self.printer.say(PlanText.render(plan))
         }
     }
 
@@ -158,7 +158,7 @@ struct DeployRun: Sendable {
             return true
         }
         self.printer.pause()
-        self.printer.say(plan.findingLines)
+        self.printer.say(PlanText.render(plan))
         guard self.context.asks else {
             throw DeployFailure(
                 "the target holds a deploy already, and nobody is there to be asked",

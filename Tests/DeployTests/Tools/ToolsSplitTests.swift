@@ -46,7 +46,7 @@ import Testing
         ),
         (
             Entry(dumpID: 1, kind: "EVENT TRIGGER", tag: "e"),
-            "only a superuser may create event triggers"
+            "an event trigger acts on all of the target"
         ),
         (
             Entry(dumpID: 1, kind: "PUBLICATION TABLES IN SCHEMA", schema: "s", tag: "p s"),
