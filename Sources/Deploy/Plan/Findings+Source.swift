@@ -185,6 +185,11 @@ extension PlanContext {
         let found = self.source.largeObjects
         guard found.count > 0, self.options.content != .schemaOnly else { return [] }
         let count = Phrase.count(found.count, "large object")
+        guard self.options.content != .dataOnly else {
+            return [
+                Finding(.warning, .largeObjects, "\(count) stay out: they come with definitions only")
+            ]
+        }
         guard self.selection.isPartial else {
             return [
                 Finding(

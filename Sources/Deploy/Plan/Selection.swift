@@ -74,7 +74,7 @@ struct Selection {
     }
 
     /// Large objects belong to no schema: they come with the whole database only.
-    var includesLargeObjects: Bool { !self.isPartial && self.content != .schemaOnly }
+    var includesLargeObjects: Bool { !self.isPartial && self.content == .all }
 
     /// Whether what is in this schema is meant; what is in none comes with the whole database.
     func contains(schema: String?) -> Bool {

@@ -38,6 +38,7 @@ struct TargetFiller: Sendable {
         try await self.restore(.preData, split.kept, .schema, target)
         if self.plan.options.content != .schemaOnly {
             self.observer(.phase(.data))
+            try await self.empty(target)
             for table in try self.order() {
                 try Task.checkCancellation()
                 let copy = TableCopy(observer: self.observer)
@@ -118,6 +119,15 @@ struct TargetFiller: Sendable {
     }
 
     // MARK: Rows
+
+    /// Rows that the user said may go make room for the source's.
+    private func empty(_ target: DeploySession) async throws {
+        let options = self.plan.options
+        guard options.content == .dataOnly, options.replaceForeign else { return }
+        let names = self.plan.tables.map { SQLText.identifier($0.schema, $0.name) }
+        guard !names.isEmpty else { return }
+        try await target.rows("TRUNCATE ONLY \(names.joined(separator: ", "))")
+    }
 
     /// Where the target's own constraints stand already, what others refer to goes first.
     private func order() throws -> [PlannedTable] {
