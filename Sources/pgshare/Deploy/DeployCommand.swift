@@ -15,7 +15,7 @@ struct DeployCommand: AsyncParsableCommand {
             """,
         subcommands: [
             DeployRunCommand.self, DeployListCommand.self, DeployShowCommand.self,
-            DeployRollbackCommand.self,
+            DeployResumeCommand.self, DeployRollbackCommand.self,
         ],
         defaultSubcommand: DeployRunCommand.self)
 }

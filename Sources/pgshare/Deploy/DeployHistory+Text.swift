@@ -88,8 +88,8 @@ enum DeployHistory {
             ? "" : " It adopts the database that this one made at the provider."
         return """
             The target holds all of it or the state before, never a part of it.
-            To go on, \(Self.again(entry)) again with the same source and target: the new run \
-            sees in the target which it is, and clears away what was left.\(project)
+            To go on: pgshare deploy resume \(entry.id). The new run sees in the target which it \
+            is, and clears away what was left.\(project)
             If all of it is there and you want the state before: pgshare deploy rollback \(entry.id)
             """
     }

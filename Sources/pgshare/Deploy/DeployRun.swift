@@ -28,7 +28,7 @@ struct DeployRun: Sendable {
             return try await self.plan(id, source)
         }
         let history = try RecordedRun(
-            self.context.state, id: id, action: .deploy, source: source.description,
+            self.context.state, id: id, action: .deploy, source: try self.source.description,
             target: try self.target.description)
         try await history.run { warn in
             warn.forEach { self.printer.happened(.notice(RunNotice($0, isWarning: true))) }

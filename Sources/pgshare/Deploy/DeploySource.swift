@@ -26,7 +26,17 @@ enum DeploySource: Hashable {
         }
     }
 
-    /// What the user called it, without secrets, once it was reached.
+    /// What the user called it, without secrets; can be given to a command again.
+    var description: String {
+        get throws {
+            switch self {
+            case .share(let key): key.text
+            case .conninfo(let text): try Conninfo.withoutSecrets(text)
+            }
+        }
+    }
+
+    /// Reaches it.
     func end(_ context: DeployContext) async throws -> DeployEnd {
         switch self {
         case .conninfo(let text):
