@@ -72,7 +72,7 @@ struct DeployHistoryTests {
         #expect(text.contains("state              crashed\n"))
         #expect(text.contains("last sign of life  2027-01-15T08:00:50Z"))
         #expect(text.contains("process 42 ended without a word"))
-        #expect(text.contains("deploy again with the same source and target"))
+        #expect(text.contains("pgshare deploy resume abcdefgh01234567"))
         #expect(text.contains("adopts the database"))
         #expect(text.contains("pgshare deploy rollback"))
         #expect(!text.contains("\u{1B}"))

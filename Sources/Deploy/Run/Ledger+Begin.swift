@@ -10,6 +10,16 @@ extension Ledger {
             session: ledger, deploymentID: deploymentID, keeps: false,
             survey: try await ledger.survey())
         try await aside.begin()
+        if let live = aside.survey.records.live {
+            // They stay, and are the new deployment's from now on, as the tables are.
+            try await ledger.run([
+                """
+                insert into pgshare.deployed_large_object (deployment, loid)
+                select \(SQLText.literal(deploymentID)), loid
+                from pgshare.deployed_large_object where deployment = \(SQLText.literal(live.id))
+                """
+            ])
+        }
         return aside.report
     }
 }
