@@ -127,7 +127,8 @@ let package = Package(
             name: "pgshare",
             dependencies: [
                 "Relay", "Agent", "Deploy", "CloudProviders", "PostgresClient", "ShareStore",
-                "SharePolicy", "PostgresWire", "TunnelTransport", nioCore, nioPosix, nioSSL, crypto, logging, x509, argumentParser, configuration,
+                "SharePolicy", "PostgresWire", "TunnelTransport", nioCore, nioPosix, nioSSL, crypto,
+                logging, x509, argumentParser, configuration,
                 lifecycle, unixSignals, httpClient,
             ],
             swiftSettings: settings),

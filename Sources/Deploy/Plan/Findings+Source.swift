@@ -187,7 +187,8 @@ extension PlanContext {
         let count = Phrase.count(found.count, "large object")
         guard self.options.content != .dataOnly else {
             return [
-                Finding(.warning, .largeObjects, "\(count) stay out: they come with definitions only")
+                Finding(
+                    .warning, .largeObjects, "\(count) stay out: they come with definitions only")
             ]
         }
         guard self.selection.isPartial else {

@@ -25,6 +25,7 @@ struct DatabaseSwap: Sendable {
     ///   - server: Renames.
     ///   - reopen: Connects once more: for the second session, and to see what became of a rename
     ///     whose answer was lost.
+    /// - Throws: ``DeployFailure``, ``SQLFailure``.
     func run(
         _ server: ServerSession,
         reopen: @Sendable () async throws -> ServerSession

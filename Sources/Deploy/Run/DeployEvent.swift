@@ -1,4 +1,5 @@
-/// Told of every event of a run, from any thread, in the order in which it happened. Must not block.
+/// Told of every event of a run, from any thread, in the order in which it happened. Must not
+/// block.
 public typealias DeployObserver = @Sendable (DeployEvent) -> Void
 
 /// One thing that happened during a deploy.

@@ -36,6 +36,7 @@ public final class Deployment: Sendable {
     /// - Parameters:
     ///   - request: What is asked.
     ///   - observer: Told of what happens.
+    /// - Returns: The deployment, for whoever runs and closes it.
     /// - Throws: ``DeployFailure``; then nothing stays open.
     public static func prepare(
         _ request: DeployRequest, observer: @escaping DeployObserver

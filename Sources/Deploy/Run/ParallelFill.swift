@@ -32,7 +32,11 @@ struct ParallelFill: Sendable {
 
     /// Definitions, rows and indexes.
     ///
-    /// - Parameter session: A session in the staging database, outside a transaction.
+    /// - Parameters:
+    ///   - session: A session in the staging database, outside a transaction.
+    ///   - rules: What of the archive is restored.
+    /// - Returns: What came of it.
+    /// - Throws: Whatever its parts do.
     func fill(
         _ session: DeploySession, rules: RestoreRules
     ) async throws -> TargetFiller.Filled {

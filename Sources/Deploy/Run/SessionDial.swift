@@ -16,6 +16,8 @@ struct DeploySession: SQLSession {
     ///   - end: Whose role is taken.
     ///   - database: Another database of the same server; nil is the end's own.
     ///   - eventLoop: Sessions that copy into each other are best on one.
+    /// - Returns: The session, outside a transaction.
+    /// - Throws: ``SQLFailure``; then nothing stays open.
     static func open(
         _ connector: DatabaseConnector,
         _ end: DeployEnd,

@@ -22,6 +22,7 @@ struct TableCopy: Sendable {
     ///   - source: In the snapshot.
     ///   - target: In a transaction.
     ///   - freezes: See ``CopyStatements``.
+    /// - Returns: Its rows and bytes, by the count of both ends.
     /// - Throws: ``DeployFailure`` that names the table and the side.
     func copy(
         _ table: PlannedTable, pages: Range<Int64>? = nil, from source: DeploySession,

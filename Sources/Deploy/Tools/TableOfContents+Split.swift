@@ -133,7 +133,8 @@ extension RestoreRules {
                 .replacing("FOR ", with: "for ", maxReplacements: 1)
                 .replacing(" LANGUAGE ", with: " on language ", maxReplacements: 1)
         }
-        guard self.existingObjects.contains("\(entry.kind.lowercased()) \(name)") else { return nil }
+        let title = "\(entry.kind.lowercased()) \(name)"
+        guard self.existingObjects.contains(title) else { return nil }
         return .init("the target has it already", isThere: true)
     }
 

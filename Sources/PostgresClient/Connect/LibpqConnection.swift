@@ -45,7 +45,9 @@ package final class LibpqConnection {
     }
 
     /// What the text, the environment and the service file say, without connecting.
-    package static func settings(of conninfo: String) throws(DatabaseSettingsError) -> [String: String] {
+    package static func settings(
+        of conninfo: String
+    ) throws(DatabaseSettingsError) -> [String: String] {
         var message: UnsafeMutablePointer<CChar>?
         guard let options = PQconninfoParse(conninfo, &message) else {
             defer { PQfreemem(message) }
@@ -57,7 +59,9 @@ package final class LibpqConnection {
 
     /// Runs one statement with text parameters.
     @discardableResult
-    package func query(_ sql: String, _ parameters: [String] = []) throws(DatabaseSettingsError) -> Rows {
+    package func query(
+        _ sql: String, _ parameters: [String] = []
+    ) throws(DatabaseSettingsError) -> Rows {
         let values = CStrings(parameters)
         let result = PQexecParams(
             self.connection, sql, Int32(parameters.count), nil, values.pointer, nil, nil, 0)

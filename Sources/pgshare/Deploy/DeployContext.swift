@@ -15,7 +15,11 @@ struct DeployContext {
 
     /// Reads the settings; nothing is asked yet.
     ///
-    /// - Parameter asks: Whether a person at a terminal may be asked for a password.
+    /// - Parameters:
+    ///   - settings: Environment and file.
+    ///   - relay: The flag `--relay`; and so on.
+    ///   - asks: Whether a person at a terminal may be asked for a password.
+    /// - Throws: ``SettingsError``.
     init(
         _ settings: Settings, relay: String?, token: String?, caFile: String?, state: String?,
         asks: Bool
@@ -55,6 +59,8 @@ struct DeployContext {
     ///   - conninfo: A URL or `key=value` text.
     ///   - key: The setting that may hold the password.
     ///   - side: For messages: `the source`.
+    /// - Returns: The end, reached once.
+    /// - Throws: ``CommandFailure``.
     func resolve(_ conninfo: String, _ key: SettingKey, at side: String) async throws -> DeployEnd {
         var overrides: [String: String] = [:]
         if let password = try await self.settings.string(key) { overrides["password"] = password }
