@@ -1,5 +1,5 @@
-import PostgresClient
 import NIOCore
+import PostgresClient
 import PostgresWire
 import TestSupport
 import Testing

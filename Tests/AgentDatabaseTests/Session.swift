@@ -1,7 +1,7 @@
-import PostgresClient
 import NIOCore
 import NIOPosix
 import NIOSSL
+import PostgresClient
 import PostgresWire
 import TestSupport
 import Testing

@@ -15,10 +15,8 @@ struct DeployContext {
 
     /// Reads the settings; nothing is asked yet.
     ///
-    /// - Parameters:
-    ///   - settings: Environment and file.
-    ///   - relay: The flag `--relay`; and so on.
-    ///   - asks: Whether a person at a terminal may be asked for a password.
+    /// `asks` says whether a person at a terminal may be asked for a password; the others are flags.
+    ///
     /// - Throws: ``SettingsError``.
     init(
         _ settings: Settings, relay: String?, token: String?, caFile: String?, state: String?,

@@ -14,7 +14,7 @@ final class DeployPrinter: Sendable {
     static let redrawInterval = DispatchTimeInterval.milliseconds(100)
     /// The least time between two lines of JSON about one table, or about one phase's steps.
     static let jsonInterval = TimeAmount.seconds(1)
-    /// Lines that may wait for a reader that takes none. Further ones are dropped, but not the last.
+    /// Lines that may wait for a reader that takes none. Others are dropped, but not the last.
     static let maximumWaitingLines = 100_000
     /// How long the end waits for a reader, in seconds: it may be gone.
     static let patience = 1.0

@@ -24,7 +24,8 @@ struct RecordedRun: Sendable {
 
     /// Runs `body` with the lease of its pair of databases; its outcome is kept.
     ///
-    /// - Parameter body: Is given sentences about crashed runs that were found. Returns nil where nothing was done.
+    /// - Parameter body: Is given sentences about crashed runs that were found. Returns nil where
+    ///   nothing was done.
     /// - Throws: What `body` throws, and ``ShareStoreError``.
     func run(_ body: @escaping @Sendable ([String]) async throws -> DeployReport?) async throws {
         let begun = try await self.store.beginDeployment(self.record, now: .now())
