@@ -1,7 +1,7 @@
 """`pgshare deploy` to Supabase, Neon and RDS: local servers of their APIs, real Postgres behind.
 
-A fault is injected at every step of each API. Whatever happens, the target is complete or
-untouched, and what was made is found again by the next run.
+A fault is injected at every step of each API, one kind of fault a run. Whatever happens, the target
+is complete or untouched, and what was made is found again by the next run.
 """
 
 import signal
@@ -34,6 +34,30 @@ TRANSIENT = {
 }
 
 pytestmark = pytest.mark.relayed
+
+
+def _fail_each(api: SupabaseAPI | NeonAPI, steps: list[str], fault: str) -> None:
+    """The next answer of each step is spoiled."""
+    for step in steps:
+        api.fail(step, **TRANSIENT[fault])
+
+
+def _check_spoiled(api: SupabaseAPI | NeonAPI | RDSAPI) -> None:
+    """Every planned fault has happened: a step that is never asked tests nothing."""
+    assert [fault for fault in api.faults if fault.times > 0] == []
+
+
+def _succeeds_in_the_end(machine: Deploying, api: SupabaseAPI | NeonAPI, target: str) -> None:
+    """A creation of which nobody knows whether it was done is never repeated blindly: that run may
+    end, and the next goes on with what is there. There is one project at the end."""
+    done = machine.run(target)
+    if done.status != 0:
+        assert len(api.steps("create-project")) == 1, done.text
+        assert is_untouched(api.database), done.text
+        machine.succeeds(target)
+    assert len(api.state.projects) == 1
+    _check_spoiled(api)
+    assert machine.arrived(api.database)
 
 
 @pytest.fixture(scope="module")
@@ -123,18 +147,12 @@ def test_a_new_supabase_project_gets_all_and_its_own_roles_see_it(supabase, with
     assert all("@localhost" in url and shape.owner.password not in url for url in urls)
 
 
-@pytest.mark.parametrize("step", SUPABASE_STEPS)
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_supabase_fails_once_and_the_deploy_goes_on(supabase, with_supabase, step, fault):
+def test_each_step_of_supabase_fails_once_and_the_deploy_goes_on(supabase, with_supabase, fault):
     managed = supabase.database.manages()
-    supabase.fail(step, **TRANSIENT[fault])
-    done = with_supabase.run(NEW_SUPABASE)
-    if done.status != 0:
-        # A creation of which nobody knows whether it was done is never repeated blindly.
-        assert step == "create-project" and is_untouched(supabase.database), done.text
-        with_supabase.succeeds(NEW_SUPABASE)
+    _fail_each(supabase, SUPABASE_STEPS, fault)
+    _succeeds_in_the_end(with_supabase, supabase, NEW_SUPABASE)
     _check_supabase(with_supabase, supabase.database, managed)
-    assert len(supabase.state.projects) == 1
 
 
 @pytest.mark.parametrize("status", ["INIT_FAILED", "REMOVED", "RESTORE_FAILED", "PAUSE_FAILED"])
@@ -163,10 +181,12 @@ def test_an_existing_supabase_project_is_entered_by_a_temporary_role(supabase, w
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_the_temporary_role_of_supabase_survives_a_fault(supabase, with_supabase, fault):
+def test_entering_supabase_by_role_and_pooler_survives_faults(supabase, with_supabase, fault):
     ref = supabase.add("elsewhere")
-    supabase.fail("make-login-role", **TRANSIENT[fault])
+    supabase.direct = False
+    _fail_each(supabase, ["show-project", "show-pooler", "make-login-role"], fault)
     with_supabase.succeeds(f"supabase:{ref}")
+    _check_spoiled(supabase)
     assert with_supabase.arrived(supabase.database)
 
 
@@ -176,13 +196,8 @@ def test_a_paused_supabase_project_is_woken(supabase, with_supabase):
     assert with_supabase.arrived(supabase.database)
 
 
-@pytest.mark.parametrize("fault", [None, *TRANSIENT])
-def test_where_the_direct_host_has_no_address_the_session_pooler_is_taken(
-    supabase, with_supabase, fault
-):
+def test_where_the_direct_host_has_no_address_the_session_pooler_is_taken(supabase, with_supabase):
     supabase.direct = False
-    if fault is not None:
-        supabase.fail("show-pooler", **TRANSIENT[fault])
     with_supabase.succeeds(NEW_SUPABASE)
     assert with_supabase.arrived(supabase.database)
 
@@ -252,16 +267,10 @@ def test_a_new_neon_project_gets_all(neon, with_neon):
     assert any(f":{neon.database.cluster.port}/" in url for url in urls), urls
 
 
-@pytest.mark.parametrize("step", ["list-projects", "create-project", "show-operation"])
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_neon_fails_once_and_the_deploy_goes_on(neon, with_neon, step, fault):
-    neon.fail(step, **TRANSIENT[fault])
-    done = with_neon.run(NEW_NEON)
-    if done.status != 0:
-        assert step == "create-project" and is_untouched(neon.database), done.text
-        with_neon.succeeds(NEW_NEON)
-    assert with_neon.arrived(neon.database)
-    assert len(neon.state.projects) == 1
+def test_each_step_of_neon_fails_once_and_the_deploy_goes_on(neon, with_neon, fault):
+    _fail_each(neon, ["list-projects", "create-project", "show-operation"], fault)
+    _succeeds_in_the_end(with_neon, neon, NEW_NEON)
 
 
 @pytest.mark.parametrize("status", ["failed", "error", "cancelled"])
@@ -289,12 +298,12 @@ def test_a_neon_orphan_of_a_killed_run_is_adopted(neon, with_neon):
     assert len(neon.state.projects) == 1
 
 
-@pytest.mark.parametrize("step", ["list-branches", "list-databases", "show-connection"])
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_an_existing_neon_project_takes_a_deploy_through_faults(neon, with_neon, step, fault):
+def test_an_existing_neon_project_takes_a_deploy_through_faults(neon, with_neon, fault):
     project = neon.add("elsewhere", "aws-eu-central-1", 15)
-    neon.fail(step, **TRANSIENT[fault])
+    _fail_each(neon, ["list-branches", "list-databases", "show-connection"], fault)
     with_neon.succeeds(f"neon:{project}")
+    _check_spoiled(neon)
     assert with_neon.arrived(neon.database)
 
 
@@ -343,18 +352,14 @@ def test_a_new_rds_instance_gets_all_over_verified_tls(rds, with_rds):
     ]
 
 
-@pytest.mark.parametrize("action", ["CreateDBInstance", "DescribeDBInstances"])
 @pytest.mark.parametrize("fault", RDS_FAULTS)
-def test_rds_fails_once_and_the_deploy_goes_on(rds, with_rds, action, fault):
-    rds.fail(action, fault)
-    with_rds.succeeds(NEW_RDS)
-    assert with_rds.arrived(rds.shape)
-
-
-@pytest.mark.parametrize("fault", RDS_FAULTS)
-def test_a_look_at_an_instance_that_comes_up_may_fail(rds, with_rds, fault):
+def test_each_step_of_rds_fails_once_and_the_deploy_goes_on(rds, with_rds, fault):
+    rds.fail("DescribeDBInstances", fault)
+    rds.fail("CreateDBInstance", fault)
+    # The first two looks ask whether there is one already; the others wait for it.
     rds.fail("DescribeDBInstances", fault, skip=2)
     with_rds.succeeds(NEW_RDS)
+    _check_spoiled(rds)
     assert with_rds.arrived(rds.shape)
 
 

@@ -52,6 +52,8 @@ public struct RDSProvider: CloudProvider {
         self.limits = ProviderLimits()
         self.limits.readySeconds = 1_800
         self.limits.pollSeconds = try Self.pollSeconds(environment)
+        // Who wants to look more often does not want to wait longer after a failure.
+        self.limits.firstBackOffSeconds = min(1, self.limits.pollSeconds)
     }
 
     /// Looks for the instance; see ``CloudProvider/survey(_:)``.
@@ -102,7 +104,11 @@ public struct RDSProvider: CloudProvider {
         isSurvey: Bool,
         key: RDSKey?
     ) throws(ProviderFailure) -> RDSMachine.Task {
-        let reference = try RDSReference(request.reference, name: request.name)
+        var reference = try RDSReference(request.reference, name: request.name)
+        // The source's own version restores best; RDS takes a major alone as its newest minor.
+        if reference.creation != nil, reference.creation?.engineVersion == nil {
+            reference.creation?.engineVersion = request.sourceMajor.map { "\($0)" }
+        }
         guard let region = reference.region ?? self.region else {
             throw ProviderFailure(
                 "an rds: target needs a region",
