@@ -18,6 +18,15 @@ public enum Ledger {
         guard taken.first?.first == "t" else { throw .busy }
     }
 
+    /// The same until the session ends, for a deploy that is no single transaction.
+    ///
+    /// - Throws: ``LedgerFailure/busy`` where another has it.
+    static func lockSession(_ session: any SQLSession) async throws(LedgerFailure) {
+        let taken = try await LedgerSession(session: session).rows(
+            "select pg_catalog.pg_try_advisory_lock(\(self.lockKey))")
+        guard taken.first?.first == "t" else { throw .busy }
+    }
+
     /// Makes the ledger where there is none.
     ///
     /// - Throws: ``LedgerFailure/refused(_:)`` where there is one that is not for us.

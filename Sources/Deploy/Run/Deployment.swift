@@ -87,4 +87,16 @@ public final class Deployment: Sendable {
         await self.target.close()
         self.folder.remove()
     }
+
+    /// What was planned for is still there: somebody may have changed the target meanwhile.
+    func checkUnchanged() async throws {
+        let ledger = try await Ledger.read(self.target)
+        let inventory = try await ObjectInventory.read(self.target)
+        guard ledger.live?.id == self.ledger.live?.id, Set(inventory) == Set(self.inventory)
+        else {
+            throw DeployFailure(
+                "the target has changed since the plan was made",
+                hint: "Nothing was done. Deploy again to see the new plan.")
+        }
+    }
 }

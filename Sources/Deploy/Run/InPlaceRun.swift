@@ -40,7 +40,7 @@ struct InPlaceRun: Sendable {
     private func fill() async throws -> TargetFiller.Filled {
         let deployment = self.deployment
         try await Ledger.lock(self.target)
-        try await self.checkUnchanged()
+        try await deployment.checkUnchanged()
         deployment.observer(.phase(.settingAside))
         try await Ledger.prepare(self.target)
         let aside = try await self.setAside()
@@ -52,19 +52,6 @@ struct InPlaceRun: Sendable {
         try await Ledger.record(self.target, try self.filler.record(filled), before: before)
         filled.verification = try await self.filler.verify([self.target], filled)
         return filled
-    }
-
-    /// What was planned for is still there: somebody may have changed the target meanwhile.
-    private func checkUnchanged() async throws {
-        let ledger = try await Ledger.read(self.target)
-        let inventory = try await ObjectInventory.read(self.target)
-        guard ledger.live?.id == self.deployment.ledger.live?.id,
-            Set(inventory) == Set(self.deployment.inventory)
-        else {
-            throw DeployFailure(
-                "the target has changed since the plan was made",
-                hint: "Nothing was done. Deploy again to see the new plan.")
-        }
     }
 
     private func setAside() async throws -> SetAsideReport {

@@ -37,6 +37,8 @@ struct SwapRun: Sendable {
         _ server: ServerSession, _ staging: StagingDatabase, _ started: ContinuousClock.Instant
     ) async throws -> DeploymentResult {
         try await server.lock()
+        try await Ledger.lockSession(self.deployment.target)
+        try await self.deployment.checkUnchanged()
         for name in try await server.dropLeftovers() {
             self.deployment.observer(
                 .notice(RunNotice("dropped \(name), which a crashed deploy left behind")))
@@ -46,6 +48,7 @@ struct SwapRun: Sendable {
         let warnings = try await self.finish(staging, &filled)
         try Task.checkCancellation()
         self.deployment.observer(.phase(.swapping))
+        try await self.deployment.checkUnchanged()
         // Ours would keep the database from being renamed.
         await self.deployment.target.close()
         try await staging.swap()
