@@ -219,7 +219,7 @@ struct SharePlan: Sendable {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let result: Result<Void, any Error>
         do {
-            let tunnel = try self.tunnel(target, probe, group, printer)
+            let tunnel = try self.tunnel(target, probe, group) { printer.happened($0) }
             try await runUntilSignal { try await tunnel.run() }
             result = .success(())
         } catch let error as AgentError {
@@ -238,7 +238,7 @@ struct SharePlan: Sendable {
 
     func tunnel(
         _ target: DatabaseTarget, _ probe: DatabaseProbe, _ group: MultiThreadedEventLoopGroup,
-        _ printer: SharePrinter
+        happened: @escaping @Sendable (AgentEvent) -> Void
     ) throws -> AgentTunnel {
         var generator = SystemRandomNumberGenerator()
         let verifier = SCRAMVerifier(password: self.password, using: &generator)
@@ -256,8 +256,8 @@ struct SharePlan: Sendable {
             policy: AgentPolicy(
                 database: probe.database, servesAllDatabases: self.allDatabases,
                 maximumClients: self.maxConnections, allow: self.allow),
-            loops: Array(group.makeIterator()), program: "pgshare/\(programVersion)"
-        ) { printer.happened($0) }
+            loops: Array(group.makeIterator()), program: "pgshare/\(programVersion)",
+            onEvent: happened)
     }
 }
 

@@ -20,6 +20,11 @@ struct DeployRun: Sendable {
         try await self.printer.finishing { try await runUntilSignal { try await self.run() } }
     }
 
+    /// Runs, and leaves signals to the caller.
+    func untilDone() async throws {
+        try await self.printer.finishing { try await self.run() }
+    }
+
     private func run() async throws {
         var generator = SystemRandomNumberGenerator()
         let id = DeploymentRecord.makeID(using: &generator)
