@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_demo_and_nothing_is_left(moment):
         terminal.interrupt()
         assert terminal.wait_end() == 0, terminal.screen
         assert "Error" not in terminal.screen, terminal.screen
-        assert "Everything of the demo is gone." in terminal.screen
+        assert "Stopped. Everything of the demo is gone." in terminal.screen
         _nothing_is_left(_folder(terminal.screen))
     finally:
         terminal.close()

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Deploy
 import Logging
+import NIOConcurrencyHelpers
 import Relay
 
 /// `pgshare demo deploy`: share, deploy, proof, deploy again and back, in less than a minute.
@@ -17,11 +18,15 @@ struct DemoDeployCommand: AsyncParsableCommand {
         let started = ContinuousClock.now
         let narrator = DemoNarrator(json: self.json)
         let folder = try DemoFolder()
+        let isWhole = NIOLockedValueBox(false)
         do {
             defer { folder.remove() }
-            try await runUntilSignal { try await Self.run(folder, narrator) }
+            try await runUntilSignal {
+                try await Self.run(folder, narrator)
+                isWhole.withLockedValue { $0 = true }
+            }
         }
-        narrator.finished(seconds: started.seconds)
+        narrator.finished(isWhole: isWhole.withLockedValue { $0 }, seconds: started.seconds)
     }
 
     private static func run(_ folder: DemoFolder, _ narrator: DemoNarrator) async throws {

@@ -43,10 +43,14 @@ struct DemoNarrator: Sendable {
     /// A sentence that was checked.
     func proved(_ text: String) { self.tell(Line(event: "demo-proved", text: text), text) }
 
-    /// The end.
-    func finished(seconds: Double) {
-        let text = "\nDone in \(ProgressText.duration(seconds)). Everything of the demo is gone."
-        self.tell(Line(event: "demo-finished", seconds: seconds), text)
+    /// The end; everything is cleaned up.
+    ///
+    /// - Parameter isWhole: Whether all of it was shown; otherwise a signal ended it.
+    func finished(isWhole: Bool, seconds: Double) {
+        let words = isWhole ? "Done in \(ProgressText.duration(seconds))" : "Stopped"
+        self.tell(
+            Line(event: isWhole ? "demo-finished" : "demo-stopped", seconds: seconds),
+            "\n\(words). Everything of the demo is gone.")
     }
 
     private func tell(_ line: Line, _ text: String) {
