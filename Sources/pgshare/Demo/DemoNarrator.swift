@@ -43,9 +43,7 @@ struct DemoNarrator: Sendable {
     /// A sentence that was checked.
     func proved(_ text: String) { self.tell(Line(event: "demo-proved", text: text), text) }
 
-    /// The end; everything is cleaned up.
-    ///
-    /// - Parameter isWhole: Whether all of it was shown; otherwise a signal ended it.
+    /// The end; everything is cleaned up. Where it is not whole, a signal ended it.
     func finished(isWhole: Bool, seconds: Double) {
         let words = isWhole ? "Done in \(ProgressText.duration(seconds))" : "Stopped"
         self.tell(

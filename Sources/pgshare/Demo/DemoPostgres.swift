@@ -13,11 +13,7 @@ struct DemoPostgres: Sendable {
     private let log: String
     private let socketFolder: String
 
-    /// Runs a server for as long as `body` takes.
-    ///
-    /// - Parameters:
-    ///   - name: Of its folder and its log.
-    ///   - folder: Where both are made.
+    /// Runs a server for as long as `body` takes; its folder and its log have `name`.
     static func serving(
         _ name: String, in folder: DemoFolder,
         _ body: @escaping @Sendable (DemoPostgres) async throws -> Void

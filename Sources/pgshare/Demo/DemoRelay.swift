@@ -66,9 +66,8 @@ struct DemoRelay: Sendable {
         try await plan.share(database.target, database.probe, printer)
     }
 
-    /// Shares a database for as long as `body` takes, and says nothing.
-    ///
-    /// - Parameter body: Is given the share's password once clients can come.
+    /// Shares a database for as long as `body` takes, and says nothing; `body` begins once clients
+    /// can come, and is given the share's password.
     func sharing(
         _ conninfo: String, _ body: @escaping @Sendable (_ password: String) async throws -> Void
     ) async throws {
