@@ -280,6 +280,63 @@ def test_protocol_vectors_are_hexadecimal():
     assert re.search(r"([0-9a-f]{2} ){7}[0-9a-f]{2}", document), "no hex vectors"
 
 
+def raw_values(path: str, enumeration: str) -> list[str]:
+    """What the cases of one enum of one file are called outside: their raw values, or their names."""
+    given = dict(re.findall(r'\bcase (\w+) = "([\w-]+)"', text(ROOT / path)))
+    return [given.get(case, case) for case in cases(path, enumeration)]
+
+
+FINDING = "Sources/Deploy/Plan/Finding.swift"
+
+
+def test_the_deploy_guide_has_a_row_for_every_finding():
+    guide = text(ROOT / "DEPLOY.md")
+    codes = set(raw_values(FINDING, "Code"))
+    assert not [code for code in sorted(codes) if not re.search(rf"^\| `{code}` \|", guide, re.M)]
+    section = guide.split("## Findings", 1)[1].split("\n## ", 1)[0]
+    assert not set(re.findall(r"^\| `([\w-]+)` \|", section, re.M)) - codes, "codes that are no more"
+
+
+def test_the_deploy_guide_says_how_grave_each_finding_can_be():
+    """A severity that the planner gives a code stands in the code's row, and no other does."""
+    names = dict(zip(cases(FINDING, "Code"), raw_values(FINDING, "Code"), strict=True))
+    given: dict[str, set[str]] = {}
+    for path in tracked("Sources/Deploy/Plan/*.swift"):
+        # `severity, .code` with any way to choose the severity in front of the code.
+        for severity, case in re.findall(r"\.(info|warning|blocking),\s*\.(\w+)", bare(path)):
+            if case in names:
+                given.setdefault(names[case], set()).add(severity)
+    rows = re.findall(r"^\| `([\w-]+)` \| ([a-z ]+) \|", text(ROOT / "DEPLOY.md"), re.M)
+    told = {code: set(words.split(" or ")) for code, words in rows}
+    assert not {code: found for code, found in given.items() if not found <= told.get(code, set())}
+
+
+def test_the_deploy_guide_has_a_row_for_every_event_and_every_phase():
+    guide = text(ROOT / "DEPLOY.md")
+    events = raw_values("Sources/Deploy/Run/DeployEvent+JSON.swift", "Name")
+    phases = raw_values("Sources/Deploy/Run/DeployEvent.swift", "DeployPhase")
+    assert "phase" in events
+    assert "committing" in phases
+    assert not [word for word in [*events, *phases] if not in_table(guide, word)]
+
+
+def test_every_setting_has_a_row():
+    keys = raw_values("Sources/pgshare/Settings/SettingKey.swift", "SettingKey")
+    rows = "\n".join(
+        line for document in ("README.md", "DEPLOY.md") for line in text(ROOT / document).splitlines()
+        if line.startswith("|")
+    )  # fmt: skip
+    # One is named by its flag or by its variable; some have a sentence and no row.
+    elsewhere = {"config", "id", "json"}
+    assert not [
+        key
+        for key in keys
+        if key not in elsewhere
+        and f"`--{key}`" not in rows
+        and f"`PGSHARE_{key.upper().replace('-', '_')}`" not in rows
+    ]
+
+
 SECRET = re.compile(
     r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----\s+[A-Za-z0-9+/]{20}|\bpgs_(?!A{20})[A-Za-z0-9_-]{40,}\b|\bAKIA[0-9A-Z]{16}\b"
 )
@@ -312,7 +369,10 @@ def test_every_target_of_the_package_has_its_folder():
 
 @pytest.mark.parametrize(
     "document",
-    ["README.md", "ARCHITECTURE.md", "PROTOCOL.md", "SECURITY.md", "CHANGELOG.md", "LICENSE"],
+    [
+        "README.md", "ARCHITECTURE.md", "PROTOCOL.md", "DEPLOY.md", "SECURITY.md", "CHANGELOG.md",
+        "LICENSE",
+    ],
 )
 def test_the_documents_are_there(document):
     assert len(text(ROOT / document)) > 500
