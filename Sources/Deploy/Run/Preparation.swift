@@ -4,7 +4,7 @@ import PostgresClient
 
 /// Everything before a deploy touches its target.
 struct Preparation {
-    let request: DeployRequest
+    private(set) var request: DeployRequest
     let observer: DeployObserver
     private var opened: [DeploySession] = []
     private var folder: RunFolder?
@@ -42,6 +42,11 @@ struct Preparation {
         self.folder = folder
         let connectors = try self.connectors()
         let (target, targetFacts) = try await self.openTarget(connectors)
+        if self.request.profile == .generic {
+            // A provider's database by its plain URL.
+            self.request.profile =
+                ProviderProfile.named(targetFacts.server.provider) ?? .generic
+        }
         var (source, sourceFacts) = try await self.openSource(connectors)
         self.observer(.phase(.planning))
         let tools = try await ClientTools.find(

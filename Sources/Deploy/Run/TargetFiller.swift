@@ -9,6 +9,8 @@ struct TargetFiller: Sendable {
         var sequences: [SequencePosition] = []
         var split = TableOfContents.Split(kept: [], leftOut: [])
         var verification: VerificationReport?
+        /// Whether the target gives nothing of its own to what is made in it.
+        var comparesGrants = true
 
         /// Rows by the table's identity.
         var rows: [String: Int64] {
@@ -35,6 +37,7 @@ struct TargetFiller: Sendable {
         let split = self.deployment.archive.contents.split(by: rules)
         var filled = Filled()
         filled.split = split
+        filled.comparesGrants = try await self.givesNothing(target)
         try await self.restore(.preData, split.kept, .schema, target)
         if self.plan.options.content != .schemaOnly {
             self.observer(.phase(.data))
@@ -69,6 +72,17 @@ struct TargetFiller: Sendable {
                 "pg_restore": "\(self.plan.tools.pgRestore.version)",
             ],
             isReversible: self.plan.options.content != .dataOnly)
+    }
+
+    /// Default privileges of the target add grants to whatever is made there, so that grants
+    /// cannot be compared with the source's.
+    private func givesNothing(_ target: DeploySession) async throws -> Bool {
+        let count = try await target.value("SELECT count(*) FROM pg_catalog.pg_default_acl")
+        guard self.plan.keepsOwnership, count != "0" else { return true }
+        self.observer(
+            .notice(
+                RunNotice("the target's default privileges add grants; grants are not compared")))
+        return false
     }
 
     // MARK: Definitions
@@ -188,7 +202,7 @@ struct TargetFiller: Sendable {
         if self.plan.options.content != .dataOnly {
             scope.kept = filled.split.kept
             scope.leftOut = filled.split.leftOut.map(\.entry)
-            scope.grants = self.plan.keepsOwnership
+            scope.grants = self.plan.keepsOwnership && filled.comparesGrants
         }
         if self.plan.options.content != .schemaOnly {
             scope.tables = self.plan.tables.map {
