@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from harness import tools  # noqa: E402
 from harness.certificates import Authority  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
+from harness.deploy import Deployer, literal  # noqa: E402
 from harness.endpoint import Endpoint  # noqa: E402
 from harness.pgshare import Agent, Relay  # noqa: E402
 from harness.tcp_proxy import TCPProxy  # noqa: E402
@@ -192,3 +193,44 @@ def new_database(cluster: Cluster) -> Iterator[Callable[[str], str]]:
     yield create
     for name in names:
         drop(name)
+
+
+# For the tests of deploys
+
+
+@pytest.fixture
+def deployer(tmp_path: Path) -> Deployer:
+    """`pgshare deploy` with a history of its own."""
+    return Deployer(tmp_path / "deploy-state")
+
+
+@pytest.fixture
+def database_on() -> Iterator[Callable[..., str]]:
+    """Creates an empty database of that name on a server; dropped after the test."""
+    made: list[tuple[Cluster, str]] = []
+
+    def drop(cluster: Cluster, name: str) -> str:
+        quoted = '"' + name.replace('"', '""') + '"'
+        # A database with a subscription cannot be dropped.
+        if cluster.sql(f"SELECT 1 FROM pg_database WHERE datname = {literal(name)}"):
+            for subscription in cluster.sql(
+                "SELECT quote_ident(subname) FROM pg_subscription s JOIN pg_database d"
+                f" ON d.oid = s.subdbid WHERE d.datname = {literal(name)}"
+            ).splitlines():
+                cluster.sql(
+                    f"ALTER SUBSCRIPTION {subscription} DISABLE;"
+                    f" ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE);"
+                    f" DROP SUBSCRIPTION {subscription}",
+                    name,
+                )
+        cluster.sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+        return quoted
+
+    def create(cluster: Cluster, name: str, more: str = "") -> str:
+        made.append((cluster, name))
+        cluster.sql(f"CREATE DATABASE {drop(cluster, name)} {more}")
+        return name
+
+    yield create
+    for cluster, name in made:
+        drop(cluster, name)

@@ -7,8 +7,8 @@ extension PlanContext {
         _ outside: OutsideNeeds
     ) -> RestoreRules {
         let role = input.target.role
-        let leaving = Set(ledger.objects.filter { $0.kind == .schema }.map(\.identity))
-            .subtracting(ledger.stays.map(\.identity))
+        let leaving = Set(ledger.objects.filter { $0.kind == .schema }.compactMap(\.name))
+            .subtracting(ledger.stays.filter { $0.kind == .schema }.compactMap(\.name))
         let schemas = Set(input.target.schemas.map(\.name)).subtracting(leaving)
         return RestoreRules(
             excludedSchemas: Set(selection.excludedSchemas),
@@ -72,6 +72,10 @@ extension PlanContext {
             })
         let coming = input.source.extensions.map(\.name)
             .filter { self.isLanguage($0) && self.canCreate($0, input) }
-        return used.subtracting(input.target.languages).subtracting(coming)
+        // Made by hand, with handlers of the source's own: superusers only.
+        let handmade = input.contents.entries.filter {
+            $0.kind == "PROCEDURAL LANGUAGE" && input.target.role.isSuperuser
+        }.map(\.tag)
+        return used.subtracting(input.target.languages).subtracting(coming).subtracting(handmade)
     }
 }

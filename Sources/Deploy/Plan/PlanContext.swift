@@ -25,7 +25,6 @@ struct PlanContext {
         let outside = OutsideNeeds(input, selection)
         let rules = Self.rules(input, ledger, selection, ownership, outside)
         let split = input.contents.split(by: rules)
-        let addresses = Set(split.kept.map { ObjectAddress(classID: $0.catalogOID, oid: $0.oid) })
         self.input = input
         self.ledger = ledger
         self.selection = selection
@@ -35,7 +34,7 @@ struct PlanContext {
         self.split = split
         self.deployed =
             input.options.content == .dataOnly
-            ? [] : input.source.objects.filter { addresses.contains($0.address) }
+            ? [] : Self.deployed(input.source.objects, split.kept)
         self.foreign = Self.foreign(input, ledger)
         self.inTheWay = Self.clashes(self.foreign, with: self.deployed)
         self.method = MethodDecision(
@@ -52,6 +51,19 @@ struct PlanContext {
     ///
     /// Source: `FirstNormalObjectId` in PostgreSQL's `transam.h`.
     private static let firstObjectOfUsers: UInt32 = 16_384
+
+    /// The objects of the source that entries stand for. pg_dump knows no OID of user mappings.
+    private static func deployed(
+        _ objects: [DeployedObject], _ kept: [TableOfContents.Entry]
+    ) -> [DeployedObject] {
+        let addresses = Set(kept.map { ObjectAddress(classID: $0.catalogOID, oid: $0.oid) })
+        let mappings = Set(kept.filter { $0.kind == "USER MAPPING" }.map(\.tag))
+        return objects.filter { object in
+            guard object.kind == .userMapping else { return addresses.contains(object.address) }
+            let words = object.identity.replacing(" on server ", with: " SERVER ")
+            return mappings.contains("USER MAPPING " + words)
+        }
+    }
 
     /// What the target holds that neither initdb nor a deploy nor its provider made.
     private static func foreign(_ input: PlanInput, _ ledger: LedgerState) -> [DeployedObject] {

@@ -125,16 +125,19 @@ extension RestoreRules {
         }
     }
 
-    /// Kind and name as the ledger has them: `transform for integer on language sql`.
+    /// Kind and name as the ledger has them: `transform for integer on language sql`, of which
+    /// some versions of Postgres leave out the `on`.
     private func existing(_ entry: TableOfContents.Entry) -> TableOfContents.Exclusion? {
-        var name = entry.tag
+        var names = [entry.tag]
         if entry.kind == "TRANSFORM" {
-            name = name.replacing("TRANSFORM ", with: "", maxReplacements: 1)
+            let name = entry.tag.replacing("TRANSFORM ", with: "", maxReplacements: 1)
                 .replacing("FOR ", with: "for ", maxReplacements: 1)
-                .replacing(" LANGUAGE ", with: " on language ", maxReplacements: 1)
+            names = [" on language ", " language "].map {
+                name.replacing(" LANGUAGE ", with: $0, maxReplacements: 1)
+            }
         }
-        let title = "\(entry.kind.lowercased()) \(name)"
-        guard self.existingObjects.contains(title) else { return nil }
+        let titles = names.map { "\(entry.kind.lowercased()) \($0)" }
+        guard titles.contains(where: self.existingObjects.contains) else { return nil }
         return .init("the target has it already", isThere: true)
     }
 

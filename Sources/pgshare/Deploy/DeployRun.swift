@@ -109,7 +109,7 @@ struct DeployRun: Sendable {
         try await history.keep(plan: deployment.plan)
         self.printer.happened(.planned(deployment.plan))
         guard !deployment.plan.isBlocked else {
-            self.show(deployment.plan)
+            self.printer.say(PlanText.render(deployment.plan))
             throw DeployFailure(
                 "the plan has findings that forbid the deploy",
                 hint: "Nothing was changed. Settle them, then deploy again.")

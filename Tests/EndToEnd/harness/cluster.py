@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import tools
 from .certificates import Authority
-from .endpoint import Endpoint
+from .endpoint import Endpoint, escaped
 from .processes import Child, run, run_well
 from .waiting import wait_for
 
@@ -187,12 +187,13 @@ class Cluster:
     def conninfo(self, database: str = "postgres", user: str | None = None) -> str:
         """For an agent beside the server: by its unix socket."""
         user = user or self.superuser
-        return f"host={self.socket_folder} port={self.port} user={user} dbname={database}"
+        words = {"host": self.socket_folder, "port": self.port, "user": user, "dbname": database}
+        return " ".join(f"{name}='{escaped(str(value))}'" for name, value in words.items())
 
     def tcp_conninfo(self, user: str, database: str = "postgres", **more: str) -> str:
         """For an agent that reaches the server by TCP."""
         words = {"host": "localhost", "port": str(self.port), "user": user, "dbname": database}
-        return " ".join(f"{name}='{value}'" for name, value in (words | more).items())
+        return " ".join(f"{name}='{escaped(value)}'" for name, value in (words | more).items())
 
     def direct(self, role: str = "scrammed") -> Endpoint:
         """The same as a share, without pgshare between."""

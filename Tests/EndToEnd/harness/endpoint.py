@@ -43,7 +43,7 @@ class Endpoint:
     def conninfo(self, **more: str) -> str:
         """key='value' pairs for libpq."""
         pairs = self.parameters(**more).items()
-        return " ".join(f"{name}='{_escaped(value)}'" for name, value in pairs)
+        return " ".join(f"{name}='{escaped(value)}'" for name, value in pairs)
 
     def environment(self, **more: str) -> dict[str, str]:
         """The password by environment, never in argv; certificates of this user stay out of it."""
@@ -53,12 +53,13 @@ class Endpoint:
         """A conninfo without the password, for a command line."""
         words = self.parameters(**more)
         words.pop("password", None)
-        return " ".join(f"{name}='{_escaped(value)}'" for name, value in words.items())
+        return " ".join(f"{name}='{escaped(value)}'" for name, value in words.items())
 
     def url(self, scheme: str = "postgresql") -> str:
         user, password = quote(self.user, safe=""), quote(self.password, safe="")
         return f"{scheme}://{user}:{password}@{self.host}:{self.port}/{self.database}"
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """As it stands between the quotes of a conninfo."""
     return value.replace("\\", "\\\\").replace("'", "\\'")

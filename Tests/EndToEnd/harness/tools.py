@@ -15,13 +15,17 @@ NODE_MODULES = TOOLS / "node" / "modules"
 DIRECT = os.environ.get("PGSHARE_TEST_DIRECT") == "1"
 
 
+# Comes with the extension vector, and without much else: only for what needs vector.
+VECTOR_VERSION = 16
+
+
 def _installations() -> dict[int, Path]:
-    """Major version to the folder of its programs; the system's newest, 17 and 18."""
+    """Major version to the folder of its programs; the system's newest, 16, 17 and 18."""
     found: dict[int, Path] = {}
     for folder in Path("/usr/lib/postgresql").glob("*/bin"):
         if (folder / "postgres").exists() and folder.parent.name.isdigit():
             found[int(folder.parent.name)] = folder
-    for version in (17, 18):
+    for version in (VECTOR_VERSION, 17, 18):
         folder = TOOLS / f"postgres-{version}" / "pginstall" / "bin"
         if folder.exists():
             found[version] = folder.resolve()
@@ -29,7 +33,7 @@ def _installations() -> dict[int, Path]:
 
 
 POSTGRES = _installations()
-VERSIONS = sorted(POSTGRES)
+VERSIONS = sorted(version for version in POSTGRES if version != VECTOR_VERSION)
 # The oldest comes from the system and is built with everything; it serves where one is enough.
 MAIN_VERSION = VERSIONS[0] if VERSIONS else 0
 
