@@ -5,6 +5,14 @@ extension PlanContext {
         let nothing =
             idle.isEmpty && self.tables.isEmpty && self.deployed.isEmpty
             && self.largeObjects.count == 0
+        if nothing, self.ledger.live == nil, !self.foreign.isEmpty {
+            return [
+                Finding(
+                    .blocking, .nothingSelected,
+                    "the source holds nothing to deploy, and the target does",
+                    fix: "Are SOURCE and TARGET the wrong way round?")
+            ]
+        }
         if nothing {
             return [
                 Finding(

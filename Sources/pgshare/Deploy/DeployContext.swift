@@ -66,7 +66,7 @@ struct DeployContext {
             return try await Self.resolve(conninfo, overrides)
         } catch {
             guard overrides.isEmpty, self.asks, "\(error)".contains("no password supplied") else {
-                throw CommandFailure("\(side) cannot be reached: \(error)")
+                throw Self.unreachable(side, key, error)
             }
         }
         guard let typed = getpass("Password for \(side): ") else {
@@ -75,8 +75,18 @@ struct DeployContext {
         do {
             return try await Self.resolve(conninfo, ["password": String(cString: typed)])
         } catch {
-            throw CommandFailure("\(side) cannot be reached: \(error)")
+            throw Self.unreachable(side, key, error)
         }
+    }
+
+    /// Where it is the password, the variables that can hold it are named.
+    private static func unreachable(
+        _ side: String, _ key: SettingKey, _ error: DatabaseSettingsError
+    ) -> CommandFailure {
+        let text = "\(error)"
+        let isPassword = text.contains("password")
+        let hint = isPassword ? "\n\(key.variable) can hold it, too." : ""
+        return CommandFailure("\(side) cannot be reached: \(text)\(hint)")
     }
 
     private static func resolve(

@@ -122,6 +122,13 @@ extension DeployPrinter {
             throw CommandFailure(
                 [failure.message, failure.target.sentence, failure.hint].compactMap { $0 }
                     .joined(separator: "\n"))
+        } catch let failure as CommandFailure {
+            self.happened(
+                .failed(
+                    RunFailed(message: failure.description, hint: nil, target: .untouched)))
+            self.finish()
+            guard !self.isJSON else { throw ExitCode(1) }
+            throw failure
         } catch {
             self.finish()
             throw error

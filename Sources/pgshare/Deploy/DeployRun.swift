@@ -111,11 +111,32 @@ struct DeployRun: Sendable {
         guard !deployment.plan.isBlocked else {
             self.printer.say(PlanText.render(deployment.plan))
             throw DeployFailure(
-                "the plan has findings that forbid the deploy",
-                hint: "Nothing was changed. Settle them, then deploy again.")
+                Self.reason(deployment.plan), hint: "Settle that, then deploy again.")
         }
         guard try self.confirms(deployment.plan) else { return nil }
-        return try await deployment.run()
+        let result = try await deployment.run()
+        if let kept = Self.keptIn(deployment.plan, id: result.id) {
+            // The deploy stands, whether the history takes the note or not.
+            try? await history.keep(keptIn: kept)
+        }
+        return result
+    }
+
+    /// What forbids a deploy, for the person and the history; its fixes stand in the plan.
+    private static func reason(_ plan: DeployPlan) -> String {
+        let sentences = plan.findings.filter { $0.severity == .blocking }.map(\.sentence)
+        return "the deploy cannot start: " + sentences.joined(separator: "; ")
+    }
+
+    /// Where the state before is, for the history; nil where a rollback has nothing to go back to.
+    private static func keptIn(_ plan: DeployPlan, id: String) -> String? {
+        guard plan.options.keepsPrevious, plan.options.content != .dataOnly else { return nil }
+        switch plan.method {
+        case .swap: return "database pgshare_kept_\(id)"
+        case .inPlace where plan.lastDeployment == nil && plan.replaced.isEmpty:
+            return "the target held no deploy before"
+        case .inPlace: return "schemas pgshare_kept_\(id)_… of the target"
+        }
     }
 
     private func finished(

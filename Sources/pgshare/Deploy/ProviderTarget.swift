@@ -15,7 +15,8 @@ struct ProviderTarget: Sendable {
         _ reference: ProviderReference, _ context: DeployContext, _ source: DeployEnd?
     ) async throws {
         self.context = context
-        let password = try await context.settings.string(.targetPassword)
+        let password =
+            try await context.settings.string(.targetPassword) ?? Self.password(reference.provider)
         self.request = ProviderRequest(
             reference: reference, name: Self.name(source),
             sourceMajor: source.map { $0.database.probe.serverVersion / 10_000 },
@@ -25,6 +26,13 @@ struct ProviderTarget: Sendable {
         } catch {
             throw CommandFailure("\(error)")
         }
+    }
+
+    /// What Supabase's own tools read; an empty variable counts as not set.
+    private static func password(_ name: ProviderName) -> String? {
+        guard name == .supabase else { return nil }
+        let found = ProcessInfo.processInfo.environment["SUPABASE_DB_PASSWORD"] ?? ""
+        return found.isEmpty ? nil : found
     }
 
     private static func provider(

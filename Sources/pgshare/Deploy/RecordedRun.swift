@@ -88,6 +88,11 @@ struct RecordedRun: Sendable {
         try await self.store.updateDeployment(self.record.id, project: project)
     }
 
+    /// Keeps where at the target the state before is.
+    func keep(keptIn: String) async throws {
+        try await self.store.updateDeployment(self.record.id, keptIn: keptIn)
+    }
+
     /// Projects of earlier runs of the same pair that did not succeed.
     func projects() async throws -> [String] {
         try await self.store.deployments(key: self.record.key, limit: 100).compactMap(\.project)

@@ -76,11 +76,24 @@ struct RelayAPI {
             status = response.status
             body = try await response.body.collect(upTo: Self.maximumAnswerBytes)
         } catch {
-            throw CommandFailure("the relay at \(self.base) cannot be asked: \(error)")
+            throw CommandFailure(
+                "the relay at \(self.base) cannot be asked: \(Self.sentence(error)); check --relay, "
+                    + "and that it runs")
         }
         let data = Data(body.readableBytesView)
+        guard status != .unauthorized else {
+            throw CommandFailure(
+                "the relay at \(self.base) does not know the token; `pgshare token create NAME` "
+                    + "on its machine makes one, for PGSHARE_TOKEN")
+        }
         guard status == .ok else { throw Self.failure(status, data) }
         return data
+    }
+
+    /// The end of a chain of errors is what the system said.
+    private static func sentence(_ error: any Error) -> String {
+        let text = "\(error)"
+        return text.contains("Connection refused") ? "connection refused" : text
     }
 
     private struct Refused: Decodable {
