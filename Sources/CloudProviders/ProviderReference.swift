@@ -33,7 +33,11 @@ public struct ProviderReference: Sendable, Hashable, Codable {
         switch provider {
         case .supabase: ["name", "org", "region"]
         case .neon: ["database", "name", "org", "region", "role", "version"]
-        case .rds: ["class", "database", "name", "public", "region", "storage", "user", "version"]
+        case .rds:
+            [
+                "class", "database", "name", "public", "region", "security-group", "storage",
+                "subnet-group", "user", "version",
+            ]
         }
     }
 

@@ -66,8 +66,6 @@ public enum DeployPhase: String, Sendable, Codable, Hashable, CaseIterable {
     case swapping
     /// The planner's statistics are gathered.
     case analyzing
-    /// Materialized views are refreshed.
-    case refreshing
     /// The last deploy is taken back.
     case rollingBack = "rolling-back"
     /// Temporary logins, staging databases and files go.

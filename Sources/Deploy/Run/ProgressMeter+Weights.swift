@@ -19,7 +19,6 @@ struct PhaseWeights: Sendable {
     private var hasRows = true
     private var swaps = false
     private var analyzes = true
-    private var refreshes = true
     private var verify = DeployOptions.VerifyLevel.full
     private var largeObjectBytes = 0.0
     /// The phases that are over, or were left out.
@@ -31,7 +30,6 @@ struct PhaseWeights: Sendable {
         self.hasRows = plan.options.content != .schemaOnly
         self.swaps = plan.method == .swap
         self.analyzes = plan.options.analyzes
-        self.refreshes = !plan.materializedViews.isEmpty
         self.verify = plan.options.verify
         self.largeObjectBytes = Double(max(0, plan.largeObjects.bytes))
     }
@@ -68,7 +66,6 @@ struct PhaseWeights: Sendable {
         case .committing: cost
         case .swapping: self.swaps ? cost : 0
         case .analyzing: self.analyzes ? Self.analyzeFactor * rows + cost / 2 : 0
-        case .refreshing: self.refreshes ? cost : 0
         case .cleaningUp: cost / 2
         }
     }

@@ -125,7 +125,6 @@ public enum ProgressText {
         case .committing: "committing"
         case .swapping: "swapping the databases"
         case .analyzing: "analyzing"
-        case .refreshing: "refreshing views"
         case .rollingBack: "rolling back"
         case .cleaningUp: "cleaning up"
         }

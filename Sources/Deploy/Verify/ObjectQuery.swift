@@ -123,7 +123,7 @@ extension ObjectQuery {
             concat_ws(E'\\n', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
                 (select l.collnamespace::regnamespace || '.' || l.collname
                     from pg_catalog.pg_collation l where l.oid = a.attcollation),
-                a.attidentity, a.attgenerated, a.attstorage, a.attcompression,
+                case when not c.relispartition then a.attidentity end, a.attgenerated, a.attstorage, a.attcompression,
                 coalesce(a.attstattarget, -1),
                 (select string_agg(o, ',' order by o collate "C") from unnest(a.attoptions) o
                     where o not like 'pg\\_%'), \(Self.sorted("a.attfdwoptions")),

@@ -21,9 +21,11 @@ struct DeployRollbackCommand: AsyncParsableCommand {
         let context = try await self.connection.context()
         let store = try SQLiteShareStore(folder: context.state)
         let isAddress = self.target.contains(":") || self.target.contains("=")
-        let text = isAddress ? self.target : try await store.deployment(self.target).target
+        let record = isAddress ? nil : try await store.deployment(self.target)
+        let target = try DeployTarget(record?.target ?? self.target)
+            .forRollback(project: record?.project)
         let run = RollbackRun(
-            target: try DeployTarget(text), id: isAddress ? nil : self.target,
+            target: target, id: isAddress ? nil : self.target,
             saysYes: try await context.settings.bool(.yes, flag: self.connection.yes),
             context: context, printer: DeployPrinter(json: self.connection.json))
         try await run.printer.finishing { try await runUntilSignal { try await run.run() } }

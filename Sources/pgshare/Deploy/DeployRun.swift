@@ -113,6 +113,9 @@ struct DeployRun: Sendable {
             throw DeployFailure(
                 Self.reason(deployment.plan), hint: "Settle that, then deploy again.")
         }
+        for finding in deployment.plan.findings where self.json || finding.severity > .info {
+            self.printer.happened(.finding(finding))
+        }
         guard try self.confirms(deployment.plan) else { return nil }
         let result = try await deployment.run()
         if let kept = Self.keptIn(deployment.plan, id: result.id) {
