@@ -22,8 +22,8 @@ import Testing
                 pg_backend_pid()
             """)
         #expect(
-            shown == [["\"\"", "0", "0", "0", "3", "off", "\(session.backendProcessID)"]]
-                || shown == [["", "0", "0", "0", "3", "off", "\(session.backendProcessID)"]])
+            shown == [["\"\"", "0", "1min", "0", "3", "off", "\(session.backendProcessID)"]]
+                || shown == [["", "0", "1min", "0", "3", "off", "\(session.backendProcessID)"]])
         await session.close()
     }
 

@@ -50,6 +50,7 @@ import Testing
         ("START TRANSACTION", "START TRANSACTION"), ("COMMIT;", "COMMIT"),
         ("COMMIT WORK", "COMMIT"),
         ("END TRANSACTION", "COMMIT"), ("SET transaction_timeout = 0;", "SET"),
+        ("SET lock_timeout = 0;", "SET"),
     ])
     func `what a single transaction sends around everything is answered`(
         sql: String, tag: String

@@ -32,13 +32,17 @@ struct DatabaseLikeness {
         var statements = rows.compactMap { row -> String? in
             guard row.count == 3, let key = row[1], let value = row[2] else { return nil }
             let role = row[0].map { "ROLE \(SQLText.identifier($0)) IN " } ?? ""
-            // Lists are kept as they would be written; everything else is one value.
-            let text = Self.lists.contains(key.lowercased()) ? value : SQLText.literal(value)
+            let isList = Self.lists.contains(key.lowercased())
+            let text = isList ? Self.literals(list: value) : SQLText.literal(value)
             return "ALTER \(role)DATABASE \(name) SET \(SQLText.identifier(key)) = \(text)"
         }
         let grants = try await self.session.rows(
             Self.grants.replacing("$1", with: SQLText.literal(original)))
-        if !grants.isEmpty {
+        // Where only the owner has rights, there is a list without grants to others.
+        let hasList = try await self.session.value(
+            "SELECT datacl IS NOT NULL FROM pg_catalog.pg_database WHERE datname = "
+                + SQLText.literal(original))
+        if hasList == "t" {
             statements.append("REVOKE ALL ON DATABASE \(name) FROM PUBLIC")
         }
         statements += grants.compactMap { row -> String? in
@@ -48,6 +52,34 @@ struct DatabaseLikeness {
             return "GRANT \(privilege) ON DATABASE \(name) TO \(role)\(option)"
         }
         return statements
+    }
+
+    /// A list's names, each as a literal: any role may set a list for itself that is no list to
+    /// the grammar.
+    ///
+    /// Source: `SplitGUCList` in PostgreSQL's `dumputils.c`.
+    static func literals(list: String) -> String {
+        var names: [String] = []
+        var name = ""
+        var isQuoted = false
+        var quotes = 0
+        for character in list.unicodeScalars {
+            switch character {
+            case "\"":
+                quotes += 1
+                // A second quote at once is one that belongs to the name.
+                if !isQuoted, quotes > 1, quotes % 2 == 1 { name.unicodeScalars.append(character) }
+                isQuoted.toggle()
+            case "," where !isQuoted:
+                names.append(name)
+                (name, quotes) = ("", 0)
+            case " ", "\t", "\n", "\r", "\u{0B}", "\u{0C}":
+                if isQuoted { name.unicodeScalars.append(character) }
+            case _:
+                name.unicodeScalars.append(character)
+            }
+        }
+        return (names + [name]).map(SQLText.literal).joined(separator: ", ")
     }
 
     /// Settings whose value is a list of names.

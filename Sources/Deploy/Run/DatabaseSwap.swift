@@ -4,6 +4,9 @@ struct DatabaseSwap: Sendable {
     private static let attempts = 10
     /// How often sessions of others are ended meanwhile. Postgres itself waits 5 s for them.
     private static let endEvery = Duration.milliseconds(200)
+    /// How often it is asked whether a lost rename is over, ``settlingPause`` apart: a minute.
+    private static let settlingAttempts = 30
+    private static let settlingPause = Duration.seconds(2)
 
     /// The name that changes hands.
     var database: String
@@ -75,6 +78,8 @@ struct DatabaseSwap: Sendable {
         let isDone: Bool
         do {
             let server = try await reopen()
+            // Who renames holds the lock, and may be at it still.
+            try await Self.wait(for: server)
             let name = SQLText.literal(self.outgoing)
             let found = try await server.session.value(
                 "SELECT 1 FROM pg_catalog.pg_database WHERE datname = \(name)")
@@ -88,6 +93,18 @@ struct DatabaseSwap: Sendable {
                 target: .unknown)
         }
         guard isDone else { throw failure }
+    }
+
+    /// Until the session that was lost is over.
+    private static func wait(for server: ServerSession) async throws {
+        for attempt in 1...self.settlingAttempts {
+            do {
+                return try await server.lock()
+            } catch let busy as DeployFailure {
+                guard attempt < self.settlingAttempts else { throw busy }
+                try await Task.sleep(for: self.settlingPause)
+            }
+        }
     }
 
     private var end: String {

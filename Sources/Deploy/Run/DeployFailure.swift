@@ -58,7 +58,7 @@ public struct DeployFailure: Error, Hashable, Sendable, CustomStringConvertible 
         case "53300": return "Close some sessions there, or use fewer --jobs."
         case "57014": return "Something cancelled the statement; a statement_timeout may do that."
         case "42501": return "Deploy as a role that may do this."
-        case "40P01", "55P03": return "Others hold locks at the target; deploy again."
+        case "40P01", "55P03": return "Others hold locks there; deploy again when they have let go."
         default:
             return failure.isConnectionLost ? "Deploy again: the next run sees the state." : nil
         }

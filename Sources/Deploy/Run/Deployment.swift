@@ -75,6 +75,11 @@ public final class Deployment: Sendable {
         guard !self.plan.isBlocked else {
             throw DeployFailure("the plan has findings that forbid the deploy")
         }
+        do {
+            try await self.source.hold(self.plan.tables)
+        } catch {
+            throw DeployFailure(error, at: "the source")
+        }
         switch self.plan.method {
         case .inPlace: return try await InPlaceRun(self).run()
         case .swap: return try await SwapRun(self).run()

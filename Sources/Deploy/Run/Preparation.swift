@@ -62,7 +62,6 @@ struct Preparation {
             source = try await self.snapshot(connectors)
         }
         let ledger = try await Ledger.read(target)
-        let inventory = try await ObjectInventory.read(target)
         let plan = Planner.plan(
             PlanInput(
                 options: self.request.options,
@@ -73,7 +72,7 @@ struct Preparation {
         let read = Read(
             folder: folder, tools: tools, archive: archive, source: source,
             sourceTool: sourceTool, sourceFacts: sourceFacts, target: target,
-            targetFacts: targetFacts, ledger: ledger, inventory: inventory,
+            targetFacts: targetFacts, ledger: ledger, inventory: targetFacts.objects,
             connectors: connectors)
         return Deployment(self, read, plan: plan)
     }

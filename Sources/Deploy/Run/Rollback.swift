@@ -119,6 +119,25 @@ public final class Rollback: Sendable {
         }
     }
 
+    /// The present database goes as a whole, with whatever stands in it.
+    private func checkNothingElseGoes() async throws {
+        let known = Set(try await Ledger.read(self.session).objects.map(\.address))
+        let others = try await ObjectInventory.read(self.session).filter {
+            !known.contains($0.address) && $0.oid >= Self.firstObjectOfUsers
+        }
+        guard others.isEmpty else {
+            let names = others.prefix(5).map(\.title).joined(separator: ", ")
+            let more = others.count > 5 ? " and \(others.count - 5) more" : ""
+            throw DeployFailure(
+                "others made, renamed or took over in \(self.end.description) since the deploy: "
+                    + names + more + "; the rollback would take that away",
+                hint: "Save it elsewhere and drop it, then roll back again.")
+        }
+    }
+
+    /// Source: `FirstNormalObjectId` in PostgreSQL's `transam.h`.
+    private static let firstObjectOfUsers: UInt32 = 16_384
+
     private func swapBack(_ kept: String) async throws -> RollbackReport {
         let database = self.end.database.target.database
         let others = try await self.session.rows(
@@ -132,11 +151,17 @@ public final class Rollback: Sendable {
         let server = try await open()
         do {
             try await server.lock()
+            try await self.checkNothingElseGoes()
             await self.session.close()
+            let comment = try await server.session.value(
+                """
+                SELECT pg_catalog.shobj_description(oid, 'pg_database')
+                FROM pg_catalog.pg_database WHERE datname = \(SQLText.literal(database))
+                """)
             let undone = ServerSession.stagingPrefix + self.deployment.id
             let swap = DatabaseSwap(
                 database: database, incoming: kept, outgoing: undone,
-                outgoingComment: ServerSession.stagingComment(database), comment: nil)
+                outgoingComment: ServerSession.stagingComment(database), comment: comment)
             try await swap.run(server, reopen: open)
             self.observer(.rolledBack)
             _ = try await server.dropLeftovers()

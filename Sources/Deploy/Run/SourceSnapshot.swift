@@ -67,5 +67,36 @@ struct SourceSnapshot: Sendable {
         }
     }
 
+    /// Keeps these tables from being emptied, rewritten or dropped until the snapshot ends.
+    ///
+    /// TRUNCATE and rewrites show in every snapshot, older ones too: rows that should be there are
+    /// not. Hence the locks, which readers and writers pass, and a look at whether it was done
+    /// before them.
+    func hold(_ tables: [PlannedTable]) async throws {
+        for batch in tables.batches(of: 500) {
+            let names = batch.map { "ONLY " + SQLText.identifier($0.schema, $0.name) }
+            try await self.session.rows(
+                "LOCK TABLE \(names.joined(separator: ", ")) IN ACCESS SHARE MODE")
+            // The catalog shows the snapshot, the function the present.
+            let changed = try await self.session.value(
+                """
+                SELECT pg_catalog.string_agg(w.schema || '.' || w.name, ', ')
+                FROM unnest(\(SQLText.array(batch.map(\.schema))),
+                    \(SQLText.array(batch.map(\.name)))) AS w(schema, name)
+                LEFT JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
+                LEFT JOIN pg_catalog.pg_class AS c
+                    ON c.relnamespace = n.oid AND c.relname = w.name
+                WHERE pg_catalog.pg_relation_filenode(c.oid) IS DISTINCT FROM c.relfilenode
+                    OR c.oid IS NULL
+                """)
+            if let changed {
+                throw DeployFailure(
+                    "emptied, rewritten or replaced at the source since the deploy began: "
+                        + changed,
+                    hint: "Nothing was changed. Deploy again.")
+            }
+        }
+    }
+
     func close() async { await self.session.close() }
 }

@@ -67,12 +67,23 @@ struct StagingDatabase: Sendable {
     /// Renames target and staging database in one transaction.
     func swap() async throws {
         let deployment = self.deployment
+        try await self.limitConnections()
         let swap = DatabaseSwap(
             database: self.server.database, incoming: self.name, outgoing: self.keptName,
             outgoingComment: ServerSession.keptComment(self.server.database),
             comment: deployment.targetFacts.server.databaseComment)
         try await swap.run(self.server) { try await ServerSession.open(deployment) }
         await self.forgetOlder()
+    }
+
+    /// Late, for the lanes are connections too.
+    private func limitConnections() async throws(SQLFailure) {
+        let limit = try await self.server.session.value(
+            "SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = "
+                + SQLText.literal(self.server.database))
+        guard let limit, limit != "-1" else { return }
+        let name = SQLText.identifier(self.name)
+        try await self.server.session.rows("ALTER DATABASE \(name) CONNECTION LIMIT \(limit)")
     }
 
     /// One former target is kept: the one of this deploy.

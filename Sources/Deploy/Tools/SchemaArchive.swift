@@ -110,6 +110,8 @@ public struct SchemaArchive: Sendable {
     static let maximumBytes = 1 << 27
 
     private static let fileName = "schema.dump"
+    /// How long pg_dump waits for tables that somebody at the source has locked.
+    private static let lockTimeout = "60s"
 
     /// Dumps everything but rows.
     ///
@@ -135,7 +137,10 @@ public struct SchemaArchive: Sendable {
         try folder.write("", to: self.fileName)
         let path = folder.path(self.fileName)
         let arguments =
-            ["--format=custom", "--section=pre-data", "--section=post-data", "--encoding=UTF8"]
+            [
+                "--format=custom", "--section=pre-data", "--section=post-data", "--encoding=UTF8",
+                "--lock-wait-timeout=\(self.lockTimeout)",
+            ]
             + self.common(source, snapshot) + selection.arguments + ["--file=\(path)"]
         let invocation = ToolInvocation(tools.pgDump, arguments, connection: source)
         try await ToolProcess.run(invocation, observer: observer)

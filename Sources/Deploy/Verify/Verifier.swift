@@ -79,7 +79,7 @@ public struct Verifier: Sendable {
         set search_path = ''; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
         set timezone = 'UTC'; set extra_float_digits = 3; set bytea_output = 'hex'; \
         set lc_monetary = 'C'; set xmlbinary = 'base64'; set quote_all_identifiers = off; \
-        set row_security = off; set statement_timeout = 0; set lock_timeout = 0
+        set row_security = off; set statement_timeout = 0
         """
 
     /// More tables than these are named without saying where they differ: each costs a few scans.

@@ -55,6 +55,8 @@ enum DoorRules {
             if words.starts(with: ["SET", "TRANSACTION_TIMEOUT"]), serverVersion < 170_000 {
                 return .answer(commandTag: "SET")
             }
+            // It would wait for locks of others for ever, and whoever comes after it behind it.
+            if words.starts(with: ["SET", "LOCK_TIMEOUT"]) { return .answer(commandTag: "SET") }
         }
         guard let words = statements.first(where: self.endsTransaction) else { return nil }
         return .refuse(

@@ -2,7 +2,8 @@
 /// poolers refuse.
 public enum SessionSettings {
     /// Values travel as `pg_dump` writes them, nothing but the statement itself decides what a name
-    /// means, and no time limit of the role, the database or the server ends a long statement.
+    /// means, and no time limit of the role, the database or the server ends a long statement. What
+    /// waits is waiting for a lock: that has an end, longer than any fair query of a moment.
     ///
     /// Source: `setup_connection` in `pg_dump.c`. The last row is the server's version.
     public static let sql = """
@@ -16,6 +17,10 @@ public enum SessionSettings {
         SET xmloption = content;
         SET synchronize_seqscans = off;
         SET row_security = off;
+        SET lock_timeout = '60s';
+        SET synchronous_commit = on;
+        SET quote_all_identifiers = off;
+        SET lc_monetary = 'C';
         SELECT pg_catalog.set_config('search_path', '', false);
         SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
         WHERE name IN (\(Self.timeouts));
@@ -24,7 +29,7 @@ public enum SessionSettings {
 
     /// Some are younger than the oldest server, so they are looked up.
     private static let timeouts = [
-        "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout",
+        "statement_timeout", "idle_in_transaction_session_timeout",
         "idle_session_timeout", "transaction_timeout",
     ].map { "'\($0)'" }.joined(separator: ", ")
 }
