@@ -57,6 +57,12 @@ extension PlanCases {
         PlanCase(.nothingSelected, .blocking, "a schema that is not there") {
             $0.options.schemas = ["publik"]
         },
+        PlanCase(.nothingSelected, .blocking, "an empty source, and a target that is not") {
+            $0.source.relations = []
+            $0.source.objects = []
+            $0.contents.entries = []
+            $0.target.objects = [PlanFixture.object(.table, "public", "mine", oid: 20_105)]
+        },
         PlanCase(.nothingSelected, .warning, "an empty source") {
             $0.source.relations = []
             $0.source.objects = []

@@ -110,7 +110,7 @@ struct DeployHistoryTests {
         #expect(text.contains("1,000 rows of 1 table, 5.0 kB"))
         #expect(text.contains("the same as the source, 3.0 s"))
         #expect(text.contains("public.film  1,000  -12345678901234567890"))
-        #expect(text.hasSuffix("to have it back: pgshare deploy rollback"))
+        #expect(text.hasSuffix("to have it back: pgshare deploy rollback \(record.id)"))
     }
 
     @Test func `differences and the reason of a failure are shown`() throws {

@@ -22,14 +22,15 @@ struct DemoDeployCommand: AsyncParsableCommand {
         do {
             defer { folder.remove() }
             try await runUntilSignal {
-                try await Self.run(folder, narrator)
-                isWhole.withLockedValue { $0 = true }
+                try await Self.run(folder, narrator) { isWhole.withLockedValue { $0 = true } }
             }
         }
         narrator.finished(isWhole: isWhole.withLockedValue { $0 }, seconds: started.seconds)
     }
 
-    private static func run(_ folder: DemoFolder, _ narrator: DemoNarrator) async throws {
+    private static func run(
+        _ folder: DemoFolder, _ narrator: DemoNarrator, told: @escaping @Sendable () -> Void
+    ) async throws {
         do {
             narrator.step("Two throw-away Postgres servers: your laptop and the cloud")
             try await DemoPostgres.serving("laptop", in: folder) { laptop in
@@ -39,6 +40,7 @@ struct DemoDeployCommand: AsyncParsableCommand {
                             folder: folder, laptop: laptop, cloud: cloud, relay: relay,
                             narrator: narrator)
                         try await story.tell()
+                        told()
                     }
                 }
             }
