@@ -45,7 +45,7 @@ struct DemoRelay: Sendable {
             }
             try await group.next()
             group.cancelAll()
-            try await group.waitForAll()
+            try await Self.settle(&group)
         }
     }
 
@@ -85,7 +85,14 @@ struct DemoRelay: Sendable {
             }
             try await group.next()
             group.cancelAll()
-            try await group.waitForAll()
+            try await Self.settle(&group)
+        }
+    }
+
+    /// Waits for what was cancelled, whose way it is to end with an error.
+    private static func settle(_ group: inout ThrowingTaskGroup<Void, any Error>) async throws {
+        while let result = await group.nextResult() {
+            if case .failure(let error) = result, !(error is CancellationError) { throw error }
         }
     }
 
