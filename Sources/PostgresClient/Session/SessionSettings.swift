@@ -5,7 +5,11 @@ public enum SessionSettings {
     /// means, and no time limit of the role, the database or the server ends a long statement. What
     /// waits is waiting for a lock: that has an end, longer than any fair query of a moment.
     ///
-    /// Source: `setup_connection` in `pg_dump.c`. The last row is the server's version.
+    /// Temporary objects come last, where nothing that a deployed function makes can pass for a
+    /// catalog.
+    ///
+    /// Source: `setup_connection` in `pg_dump.c`; "Writing SECURITY DEFINER Functions Safely" in
+    /// PostgreSQL's documentation. The last row is the server's version.
     public static let sql = """
         SET client_encoding = 'UTF8';
         SET standard_conforming_strings = on;
@@ -21,7 +25,7 @@ public enum SessionSettings {
         SET synchronous_commit = on;
         SET quote_all_identifiers = off;
         SET lc_monetary = 'C';
-        SELECT pg_catalog.set_config('search_path', '', false);
+        SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
         SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
         WHERE name IN (\(Self.timeouts));
         SELECT pg_catalog.current_setting('server_version_num')
