@@ -5,8 +5,8 @@ import PostgresClient
 /// that a new session can tell.
 struct CommitOutcome: Sendable {
     /// How often the target is asked, ``pause`` apart: a minute, for a network that comes back.
-    private static let attempts = 30
-    private static let pause = Duration.seconds(2)
+    static let attempts = 30
+    static let pause = Duration.seconds(2)
 
     private let deployment: Deployment
 

@@ -4,9 +4,6 @@ struct DatabaseSwap: Sendable {
     private static let attempts = 10
     /// How often sessions of others are ended meanwhile. Postgres itself waits 5 s for them.
     private static let endEvery = Duration.milliseconds(200)
-    /// How often it is asked whether a lost rename is over, ``settlingPause`` apart: a minute.
-    private static let settlingAttempts = 30
-    private static let settlingPause = Duration.seconds(2)
 
     /// The name that changes hands.
     var database: String
@@ -71,40 +68,43 @@ struct DatabaseSwap: Sendable {
         }
     }
 
-    /// The connection broke while the names changed: the names tell what became of it.
+    /// The connection broke while the names changed: once the session that changed them is over,
+    /// the names tell what became of it.
     private func settle(
         _ failure: SQLFailure, _ reopen: @Sendable () async throws -> ServerSession
     ) async throws {
-        let isDone: Bool
-        do {
-            let server = try await reopen()
-            // Who renames holds the lock, and may be at it still.
-            try await Self.wait(for: server)
-            let name = SQLText.literal(self.outgoing)
-            let found = try await server.session.value(
-                "SELECT 1 FROM pg_catalog.pg_database WHERE datname = \(name)")
-            await server.close()
-            isDone = found != nil
-        } catch {
-            throw DeployFailure(
-                "the connection broke while the databases were renamed, and the target does not "
-                    + "answer",
-                hint: "It is complete or as before: pgshare deploy again will tell.",
-                target: .unknown)
-        }
-        guard isDone else { throw failure }
-    }
-
-    /// Until the session that was lost is over.
-    private static func wait(for server: ServerSession) async throws {
-        for attempt in 1...self.settlingAttempts {
-            do {
-                return try await server.lock()
-            } catch let busy as DeployFailure {
-                guard attempt < self.settlingAttempts else { throw busy }
-                try await Task.sleep(for: self.settlingPause)
+        for attempt in 0..<CommitOutcome.attempts {
+            if attempt > 0 {
+                guard (try? await Task.sleep(for: CommitOutcome.pause)) != nil else { break }
+            }
+            switch await self.isDone(reopen) {
+            case true: return
+            case false: throw failure
+            case nil: continue
             }
         }
+        throw DeployFailure(
+            "the connection broke while the databases were renamed, and the target does not "
+                + "answer",
+            hint: "It is complete or as before: pgshare deploy again will tell.",
+            target: .unknown)
+    }
+
+    /// Nil as long as nobody can tell. Whoever changed the names has the lock: the server may go
+    /// on with it after its client is gone.
+    private func isDone(_ reopen: @Sendable () async throws -> ServerSession) async -> Bool? {
+        guard let server = try? await reopen() else { return nil }
+        let name = SQLText.literal(self.outgoing)
+        var isDone: Bool?
+        do {
+            try await server.lock()
+            isDone = try await server.session.value(
+                "SELECT 1 FROM pg_catalog.pg_database WHERE datname = \(name)") != nil
+        } catch {
+            isDone = nil
+        }
+        await server.close()
+        return isDone
     }
 
     private var end: String {

@@ -32,7 +32,7 @@ public struct DeployFailure: Error, Hashable, Sendable, CustomStringConvertible 
     /// - Parameters:
     ///   - error: What a part threw.
     ///   - side: What it happened to, `the source`, or nil where the error says so itself.
-    init(_ error: any Error, at side: String? = nil) {
+    package init(_ error: any Error, at side: String? = nil) {
         let place = side.map { "\($0): " } ?? ""
         switch error {
         case let failure as DeployFailure:

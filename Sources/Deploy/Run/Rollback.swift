@@ -158,7 +158,7 @@ public final class Rollback: Sendable {
                 SELECT pg_catalog.shobj_description(oid, 'pg_database')
                 FROM pg_catalog.pg_database WHERE datname = \(SQLText.literal(database))
                 """)
-            let undone = ServerSession.stagingPrefix + self.deployment.id
+            let undone = ServerSession.stagingName(database, self.deployment.id)
             let swap = DatabaseSwap(
                 database: database, incoming: kept, outgoing: undone,
                 outgoingComment: ServerSession.stagingComment(database), comment: comment)

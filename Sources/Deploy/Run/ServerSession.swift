@@ -63,11 +63,13 @@ struct ServerSession: Sendable {
     /// - Returns: The names of the databases that were dropped.
     func dropLeftovers() async throws(SQLFailure) -> [String] {
         let comment = SQLText.literal(Self.stagingComment(self.database))
+        let mark = Self.stagingMark(self.database)
         let rows = try await self.session.rows(
             """
             SELECT datname FROM pg_catalog.pg_database
             WHERE pg_catalog.starts_with(datname, \(SQLText.literal(Self.stagingPrefix)))
-            AND pg_catalog.shobj_description(oid, 'pg_database') = \(comment)
+            AND (pg_catalog.shobj_description(oid, 'pg_database') = \(comment)
+                OR pg_catalog.right(datname, \(mark.utf8.count)) = \(SQLText.literal(mark)))
             AND pg_catalog.pg_has_role(datdba, 'USAGE')
             """)
         let names = rows.compactMap { $0.first ?? nil }
@@ -78,6 +80,24 @@ struct ServerSession: Sendable {
     /// Drops a database of ours and the sessions in it.
     func drop(_ name: String) async throws(SQLFailure) {
         try await self.session.rows("DROP DATABASE \(SQLText.identifier(name)) WITH (FORCE)")
+    }
+
+    /// The name of the staging database of one deploy of `database`: 48 bytes of the 63 that there
+    /// are.
+    static func stagingName(_ database: String, _ id: String) -> String {
+        self.stagingPrefix + id + self.stagingMark(database)
+    }
+
+    /// Ends the names of all staging databases of `database`. They are known by it as long as they
+    /// have no comment: a crash may come between the two.
+    ///
+    /// Source: FNV-1a, 64 bits.
+    private static func stagingMark(_ database: String) -> String {
+        let hash = database.utf8.reduce(0xcbf2_9ce4_8422_2325 as UInt64) { hash, byte in
+            (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3
+        }
+        let digits = String(hash, radix: 16)
+        return "_" + String(repeating: "0", count: 16 - digits.count) + digits
     }
 
     /// What a staging database of `database` is known by.

@@ -11,7 +11,7 @@ struct StagingDatabase: Sendable {
     init(_ deployment: Deployment, _ server: ServerSession) {
         self.deployment = deployment
         self.server = server
-        self.name = ServerSession.stagingPrefix + deployment.request.id
+        self.name = ServerSession.stagingName(server.database, deployment.request.id)
         self.keptName = ServerSession.keptPrefix + deployment.request.id
     }
 

@@ -27,9 +27,11 @@ struct SwapRun: Sendable {
             await server.close()
             return report
         } catch {
-            await self.drop(staging)
+            let failure = DeployFailure(error)
+            // A name that may be the target's by now is not dropped.
+            if failure.target == .untouched { await self.drop(staging) }
             await server.close()
-            throw DeployFailure(error)
+            throw failure
         }
     }
 

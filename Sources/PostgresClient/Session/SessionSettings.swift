@@ -2,8 +2,9 @@
 /// poolers refuse.
 public enum SessionSettings {
     /// Values travel as `pg_dump` writes them, nothing but the statement itself decides what a name
-    /// means, and no time limit of the role, the database or the server ends a long statement. What
-    /// waits is waiting for a lock: that has an end, longer than any fair query of a moment.
+    /// means, no time limit of the role, the database or the server ends a long statement, and a
+    /// COMMIT that was answered outlives a crash of the server. What waits is waiting for a lock:
+    /// that has an end, longer than any fair query of a moment.
     ///
     /// Temporary objects come last, where nothing that a deployed function makes can pass for a
     /// catalog.

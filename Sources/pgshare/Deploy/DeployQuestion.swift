@@ -26,6 +26,22 @@ enum DeployQuestion {
         return lines.joined(separator: "\n")
     }
 
+    /// Asks, and waits for a line, or until the task is cancelled.
+    ///
+    /// - Returns: Whether the answer is yes; no at the end of the input.
+    /// - Throws: `CancellationError`.
+    static func ask(_ question: String) throws -> Bool {
+        print("\(question) [y/N] ", terminator: "")
+        Output.flush()
+        var input = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+        while poll(&input, 1, Self.pollMilliseconds) <= 0 { try Task.checkCancellation() }
+        let answer = readLine()?.lowercased() ?? ""
+        return answer == "y" || answer == "yes"
+    }
+
+    /// How soon a Ctrl-C is noticed at the question.
+    private static let pollMilliseconds: Int32 = 100
+
     private static func list(_ names: [String]) -> String {
         let shown = names.prefix(20).joined(separator: ", ")
         return names.count > 20 ? "\(shown) and \(names.count - 20) more" : shown

@@ -102,10 +102,7 @@ struct RollbackRun: Sendable {
         guard self.context.asks else {
             throw DeployFailure("nobody is there to be asked", hint: "Add --yes to go on.")
         }
-        print("Take it back? [y/N] ", terminator: "")
-        Output.flush()
-        let answer = readLine()?.lowercased() ?? ""
-        return answer == "y" || answer == "yes"
+        return try DeployQuestion.ask("Take it back?")
     }
 }
 

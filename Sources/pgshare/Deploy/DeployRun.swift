@@ -17,7 +17,13 @@ struct DeployRun: Sendable {
 
     /// Runs, and stops cleanly on Ctrl-C.
     func untilSignal() async throws {
-        try await self.printer.finishing { try await runUntilSignal { try await self.run() } }
+        try await self.printer.finishing {
+            try await runUntilSignal {
+                do { try await self.run() } catch is CancellationError {
+                    throw DeployFailure(CancellationError())
+                }
+            }
+        }
     }
 
     /// Runs, and leaves signals to the caller.
@@ -194,10 +200,7 @@ struct DeployRun: Sendable {
                 hint: "Add --yes to replace it.")
         }
         self.printer.say(DeployQuestion.text(plan))
-        print("Replace it? [y/N] ", terminator: "")
-        Output.flush()
-        let answer = readLine()?.lowercased() ?? ""
-        return answer == "y" || answer == "yes"
+        return try DeployQuestion.ask("Replace it?")
     }
 }
 

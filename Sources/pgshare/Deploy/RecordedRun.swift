@@ -33,49 +33,90 @@ struct RecordedRun: Sendable {
             "deploy \($0.id) of \(Output.time($0.startedAt)) crashed; this run looks after what "
                 + "it left"
         }
+        let report: DeployReport?
         do {
-            let report = try await self.whileBeating { try await body(crashed) }
-            try await self.finish(
-                report != nil, try report?.json(), report == nil ? "declined" : nil)
+            report = try await self.whileBeating { try await body(crashed) }
         } catch {
-            let store = self.store
-            let id = self.record.id
-            let failed = (error as? DeployFailure).map {
-                RunFailed(message: $0.message, hint: $0.hint, target: $0.target)
-            }
-            // A cancelled task must not keep the history from knowing.
-            await Task {
-                try? await store.finishDeployment(
-                    id, hasSucceeded: false,
-                    report: failed.flatMap {
-                        try? DeployReport(failed: $0).json()
-                    }, message: failed?.message ?? "\(error)", now: .now())
-            }.value
+            await self.finish(failed: error)
             throw error
+        }
+        try await self.finish(report)
+    }
+
+    /// The target has changed: whatever fails from here on must not hide that.
+    private func finish(_ report: DeployReport?) async throws {
+        do {
+            let json = try report?.json()
+            try await self.finish(report != nil, json, report == nil ? "declined" : nil)
+        } catch {
+            guard report != nil else { throw error }
+            throw DeployFailure(
+                "the deploy is done, but the history cannot be written: \(error)",
+                target: .complete)
         }
     }
 
-    private func finish(_ succeeded: Bool, _ report: String?, _ message: String?) async throws {
-        try await self.store.finishDeployment(
-            self.record.id, hasSucceeded: succeeded, report: report, message: message,
-            now: .now())
+    private func finish(failed error: any Error) async {
+        let failed = (error as? DeployFailure).map {
+            RunFailed(message: $0.message, hint: $0.hint, target: $0.target)
+        }
+        let report = failed.flatMap { try? DeployReport(failed: $0).json() }
+        try? await self.finish(false, report, failed?.message ?? "\(error)")
     }
 
-    /// Says that the run lives as long as it does; ends it when another took its lease.
+    /// Without regard to a cancelled task: the history must know.
+    private func finish(_ succeeded: Bool, _ report: String?, _ message: String?) async throws {
+        let store = self.store
+        let id = self.record.id
+        try await Task {
+            try await store.finishDeployment(
+                id, hasSucceeded: succeeded, report: report, message: message, now: .now())
+        }.value
+    }
+
+    private enum Part: Sendable {
+        case ran(Result<DeployReport?, any Error>)
+        case beat((any Error)?)
+    }
+
+    /// Says that the run lives as long as it does; stops it when another took its lease. What the
+    /// run came to is what counts: it may have been over by then.
     private func whileBeating(
         _ body: @escaping @Sendable () async throws -> DeployReport?
     ) async throws -> DeployReport? {
         let store = self.store
         let id = self.record.id
-        return try await withThrowingTaskGroup(of: DeployReport??.self) { group in
-            group.addTask { .some(try await body()) }
+        return try await withTaskGroup(of: Part.self) { group in
             group.addTask {
-                try await store.keepLease(id)
-                return nil
+                do { return .ran(.success(try await body())) } catch { return .ran(.failure(error)) }
             }
-            defer { group.cancelAll() }
-            return try await group.next()??.flatMap { $0 }
+            group.addTask {
+                do { try await store.keepLease(id) } catch { return .beat(error) }
+                return .beat(nil)
+            }
+            var lost: (any Error)?
+            for await part in group {
+                switch part {
+                case .beat(let error):
+                    lost = error
+                    // Without an error it is the task that was cancelled, and the run with it.
+                    if error != nil { group.cancelAll() }
+                case .ran(let result):
+                    group.cancelAll()
+                    return result.mapError { Self.failure($0, lost: lost) }
+                }
+            }
+            preconditionFailure("the run is one of the two")
+        }.get()
+    }
+
+    /// Why a run stopped that lost its lease, or was told to.
+    private static func failure(_ error: any Error, lost: (any Error)?) -> any Error {
+        guard let lost else {
+            return error is CancellationError ? DeployFailure(error) : error
         }
+        let target = (error as? DeployFailure)?.target ?? .untouched
+        return DeployFailure("\(lost)", target: target)
     }
 
     /// Keeps the plan.

@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -43,11 +44,11 @@ VICTIMS = {
 AIMS = {
     "in-place": {
         "": 10, "planning": 1, "setting-aside": 2, "schema": 1, "data": 2, "large-objects": 1,
-        "indexes": 1, "verifying": 2, "committing": 6, "analyzing": 1,
+        "indexes": 1, "verifying": 1, "end of verifying": 4, "committing": 4, "analyzing": 1,
     },
     "swap": {
         "": 10, "planning": 1, "schema": 1, "data": 2, "large-objects": 1, "indexes": 1,
-        "verifying": 1, "analyzing": 1, "swapping": 8,
+        "verifying": 1, "analyzing": 1, "end of analyzing": 3, "swapping": 8,
     },
 }  # fmt: skip
 
@@ -103,7 +104,7 @@ class Outcome:
         verdict = f"BROKEN: {self.broken}" if self.broken else self.verdict
         return (
             f"seed {self.seed}  {self.method:8} {self.kind:8} {self.victim:26} "
-            f"{self.aim:>13} {self.moment:28} {verdict}  [{self.said}]"
+            f"{self.aim:>16} {self.moment:28} {verdict}  [{self.said}]"
         )
 
 
@@ -158,7 +159,8 @@ class Round:
         stage.wait_quiet()
         self._judge(deploy, status, before, State(stage.target), wanted)
         self._judge_history(deploy, status)
-        self._next_deploy("the next deploy", wanted)
+        # A sequence of a server that crashed goes on a few numbers later.
+        self._next_deploy("the next deploy", digest(dump(stage.source)))
 
     # The kill
 
@@ -167,15 +169,29 @@ class Round:
         if victim in ("pg_dump", "pg_restore"):
             done = self._kill_tool(deploy, victim)
         else:
+            self._open_monitor(victim)
             if aim:
-                if deploy.wait_phase(aim):
-                    # Towards its beginning: the event itself is late by a moment.
-                    self._wait(deploy, self.timing.of(aim) * self.random.random() ** 2)
+                if deploy.wait_phase(aim.removeprefix("end of ")):
+                    self._wait(deploy, self._delay(aim))
             else:
                 self._wait(deploy, self.random.uniform(0, self.timing.whole * 1.05))
             done = self._act(deploy, victim)
         if not done:
             self.outcome.moment += " (nothing to kill)"
+
+    def _open_monitor(self, victim: str) -> None:
+        """Before the moment: connecting takes time."""
+        if victim.endswith(" backend"):
+            cluster = self.stage.target if victim.startswith("target") else self.stage.source
+            self.monitor = psycopg.connect(cluster.conninfo(), autocommit=True)
+
+    def _delay(self, aim: str) -> float:
+        """Seconds from the phase's beginning."""
+        if aim.startswith("end of "):
+            whole = self.timing.of(aim.removeprefix("end of "))
+            return max(0, self.random.gauss(whole, 0.02))
+        # Towards its beginning: the event itself is late by a moment.
+        return self.timing.of(aim) * self.random.random() ** 2
 
     def _wait(self, deploy: Deploy, seconds: float) -> None:
         with contextlib.suppress(Exception):
@@ -232,10 +248,8 @@ class Round:
                 stage.agent.child.wait_end()
                 self.mending.append(stage.new_agent)
                 return True
-            case "target backend":
-                return self._kill_backend(deploy, stage.target)
-            case "source backend":
-                return self._kill_backend(deploy, stage.source)
+            case "target backend" | "source backend":
+                return self._kill_backend(deploy)
             case "target postmaster":
                 self._note(deploy)
                 stage.crash_target()
@@ -255,19 +269,15 @@ class Round:
                 return cut > 0
         raise ValueError(victim)
 
-    def _kill_backend(self, deploy: Deploy, cluster) -> bool:
+    def _kill_backend(self, deploy: Deploy) -> bool:
         query = (
             "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' "
             "AND application_name ~ '^(pgshare|pg_dump|pg_restore)' ORDER BY pid"
         )
-        with psycopg.connect(cluster.conninfo(), autocommit=True) as monitor:
+        with self.monitor as monitor:
             pids = [row[0] for row in monitor.execute(query).fetchall()]
-            self._note(deploy)
-            if not pids:
-                return False
-            pid = self.random.choice(pids)
-            done = self._signal(pid)
-        return done
+        self._note(deploy)
+        return bool(pids) and self._signal(self.random.choice(pids))
 
     # What must be true
 
@@ -379,6 +389,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=5000, help="of the larger tables")
     parser.add_argument("--log", type=Path, help="a file that gets the lines too")
     words = parser.parse_args()
+    # Whoever ends this ends its servers too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     seed = random.SystemRandom().randrange(1_000_000) if words.seed is None else words.seed
     methods = list(METHODS) if words.method == "both" else [words.method]
     with open(words.log, "w") if words.log else contextlib.nullcontext() as log:
