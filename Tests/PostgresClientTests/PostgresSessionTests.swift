@@ -28,6 +28,21 @@ import Testing
     }
 
     @Test(arguments: TestPostgres.Version.available)
+    func `a commit waits for the disk, even of a database whose commits do not`(
+        version: TestPostgres.Version
+    ) async throws {
+        let server = try TestPostgres.forSessions(version)
+        let admin = try await server.session()
+        try await admin.rows("create database hasty")
+        try await admin.rows("alter database hasty set synchronous_commit = off")
+        let session = try await server.session(database: "hasty")
+        #expect(try await session.rows("show synchronous_commit") == [["on"]])
+        await session.close()
+        try await admin.rows("drop database hasty with (force)")
+        await admin.close()
+    }
+
+    @Test(arguments: TestPostgres.Version.available)
     func `rows are those of the last statement that has any`(
         version: TestPostgres.Version
     ) async throws {

@@ -6,7 +6,7 @@ struct LedgerSession: Sendable {
     private static let batchBytes = 64 * 1024
     /// How long a statement of ours waits for locks that others hold: longer than any fair query
     /// of a moment, short enough that those who queue up behind us forgive.
-    private static let lockTimeoutSeconds = 60
+    private static let lockTimeoutSeconds = 10
 
     @discardableResult
     func rows(_ sql: String) async throws(LedgerFailure) -> [[String?]] {
@@ -71,7 +71,7 @@ struct LedgerSession: Sendable {
     }
 
     /// From here to the end of the transaction, or to ``waitForLocksAsBefore(_:)``, nothing waits
-    /// for a lock longer than a minute.
+    /// for a lock longer than ``lockTimeoutSeconds``.
     ///
     /// - Returns: What held before.
     func waitBrieflyForLocks() async throws(LedgerFailure) -> String {

@@ -98,8 +98,9 @@ struct DatabaseSwap: Sendable {
         var isDone: Bool?
         do {
             try await server.lock()
-            isDone = try await server.session.value(
-                "SELECT 1 FROM pg_catalog.pg_database WHERE datname = \(name)") != nil
+            isDone =
+                try await server.session.value(
+                    "SELECT 1 FROM pg_catalog.pg_database WHERE datname = \(name)") != nil
         } catch {
             isDone = nil
         }

@@ -88,7 +88,9 @@ struct RecordedRun: Sendable {
         let id = self.record.id
         return try await withTaskGroup(of: Part.self) { group in
             group.addTask {
-                do { return .ran(.success(try await body())) } catch { return .ran(.failure(error)) }
+                do { return .ran(.success(try await body())) } catch {
+                    return .ran(.failure(error))
+                }
             }
             group.addTask {
                 do { try await store.keepLease(id) } catch { return .beat(error) }

@@ -138,20 +138,27 @@ def ledger(cluster: Cluster) -> list[str]:
 class Deploy(Child):
     """`pgshare deploy --json` on its way."""
 
-    def __init__(self, stage: "KillStage", *more: str, temporary: Path | None = None):
+    def __init__(
+        self,
+        stage: "KillStage",
+        *more: str,
+        source: str | None = None,
+        target: str | None = None,
+        state: Path | None = None,
+    ):
         self.stage = stage
         endpoint = stage.agent.endpoint
         self.password = endpoint.password
-        target = stage.target.tcp_conninfo("postgres", DATABASE, port=str(stage.proxy.port))
         self.began = time.monotonic()
         # When each phase began, in seconds of its age.
         self.stamps: list[tuple[float, str]] = []
         super().__init__(
-            [tools.pgshare_binary(), "deploy", endpoint.argument(), target, "--yes", "--json",
-             "--state", str(stage.state), *more],
+            [tools.pgshare_binary(), "deploy", source or endpoint.argument(),
+             target or stage.target_conninfo(), "--yes", "--json",
+             "--state", str(state or stage.state), *more],
             {
                 "PGSHARE_SOURCE_PASSWORD": endpoint.password,
-                "TMPDIR": str(temporary or stage.temporary),
+                "TMPDIR": str(stage.temporary),
             },
         )  # fmt: skip
 
@@ -233,7 +240,8 @@ class KillStage:
 
     def __init__(self, folder: Path, authority: Authority, rows: int = 20000):
         self.folder = folder
-        self.state = folder / "deployer"
+        # Short: the path of a socket below it may have 103 bytes.
+        self.state = folder / "d"
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         version = tools.MAIN_VERSION
@@ -262,6 +270,10 @@ class KillStage:
         for name in [*self.databases("pgshare_%"), DATABASE]:
             self.target.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         self.target.sql(f"CREATE DATABASE {DATABASE}")
+
+    def target_conninfo(self, user: str = "postgres", port: int | None = None) -> str:
+        """By the proxy, or by another port."""
+        return self.target.tcp_conninfo(user, DATABASE, port=str(port or self.proxy.port))
 
     def databases(self, pattern: str) -> list[str]:
         query = f"SELECT datname FROM pg_database WHERE datname LIKE '{pattern}'"

@@ -356,7 +356,7 @@ def run(rounds: int, methods: list[str], seed: int, say: Callable[[str], None], 
     count = {"complete": 0, "untouched": 0, "broken": 0}
     try:
         for method in methods:
-            place = folder / method
+            place = folder / method[0]
             place.mkdir()
             stage = KillStage(place, Authority(folder / "authority"), rows)
             try:
