@@ -4,35 +4,42 @@ import contextlib
 import os
 import resource
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from .processes import run
+from .processes import run, run_well
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path, kibibytes: int) -> Iterator[bool]:
-    """Mounts a small disk over a folder and moves what is in it there.
+    """Mounts a small disk over a folder and moves what is in it there; at the end, back.
 
     False where nobody may mount (no root, a container without the right): use `limited_files`.
     """
-    size = f"size={kibibytes}k,mode=0700"
-    aside = folder.with_name(folder.name + ".aside")
-    shutil.copytree(folder, aside, symlinks=True)
     owner = folder.stat()
-    if run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]).returncode != 0:
-        shutil.rmtree(aside)
-        yield False
-        return
+    options = f"size={kibibytes}k,mode=0700,uid={owner.st_uid},gid={owner.st_gid}"
+    small = folder.with_name(folder.name + ".small")
+    small.mkdir()
     try:
-        subprocess.run(["cp", "-a", f"{aside}/.", str(folder)], check=True)
-        subprocess.run(["chown", "-R", f"{owner.st_uid}:{owner.st_gid}", str(folder)], check=True)
-        yield True
-        subprocess.run(["umount", "-l", str(folder)], check=True)
+        if run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(small)]).returncode != 0:
+            yield False
+            return
+        _move(folder, small)
+        run_well(["mount", "--move", str(small), str(folder)])
+        try:
+            yield True
+        finally:
+            run_well(["mount", "--move", str(folder), str(small)])
+            _move(small, folder)
+            run_well(["umount", str(small)])
     finally:
-        run(["umount", "-l", str(folder)])
-        shutil.rmtree(aside, ignore_errors=True)
+        small.rmdir()
+
+
+def _move(source: Path, target: Path) -> None:
+    run_well(["cp", "-a", f"{source}/.", str(target)])
+    for path in source.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextlib.contextmanager
