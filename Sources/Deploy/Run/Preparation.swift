@@ -91,6 +91,9 @@ struct Preparation {
             let session = try await DeploySession.open(
                 connectors.target, self.request.target, on: connectors.eventLoop)
             self.opened.append(session)
+            // Outside a transaction: the lock is free again at once. Whoever deploys holds locks
+            // for which reading the target would wait.
+            try await Ledger.lock(session)
             let second = try? await DeploySession.open(
                 connectors.target, self.request.target, on: connectors.eventLoop)
             let facts: DatabaseFacts

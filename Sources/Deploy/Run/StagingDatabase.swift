@@ -105,7 +105,14 @@ struct StagingDatabase: Sendable {
 
     /// Drops it, if it is there; a failure leaves it for the next deploy to find.
     func drop() async {
-        let name = SQLText.identifier(self.name)
-        _ = try? await self.server.session.rows("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
+        let sql = "DROP DATABASE IF EXISTS \(SQLText.identifier(self.name)) WITH (FORCE)"
+        guard self.server.session.session.isOver else {
+            _ = try? await self.server.session.rows(sql)
+            return
+        }
+        // What ended the deploy may have ended this session, too.
+        guard let server = try? await ServerSession.open(self.deployment) else { return }
+        _ = try? await server.session.rows(sql)
+        await server.close()
     }
 }
