@@ -46,8 +46,8 @@ extension SQLiteShareStore {
 
     private static let insertDeployment = """
         INSERT INTO deployment (id, action, source, target, key, state, started_at, finished_at,
-            pid, process_start, host, boot, process_space, heartbeat_at, heartbeat_uptime, plan, report,
-            message, project, kept_in)
+            pid, process_start, host, boot, process_space, heartbeat_at, heartbeat_uptime, plan,
+            report, message, project, kept_in)
         VALUES (:id, :action, :source, :target, :key, :state, :started_at, :finished_at, :pid,
             :process_start, :host, :boot, :process_space, :heartbeat_at, :heartbeat_uptime, :plan,
             :report, :message, :project, :kept_in)

@@ -3,7 +3,8 @@ import GRDB
 /// The tables of the store and how older files get them.
 ///
 /// Times are milliseconds since 1970, uptimes nanoseconds, hashes lower-case hex, lists JSON: the
-/// file can be read with the `sqlite3` command. A migration that was released is never edited; a new one goes below it.
+/// file can be read with the `sqlite3` command. A migration that was released is never edited; a
+/// new one goes below it.
 enum StoreSchema {
     static func migrator() -> DatabaseMigrator {
         var migrator = DatabaseMigrator()

@@ -119,3 +119,56 @@ def test_a_first_deploy_of_everything_is_rolled_back_to_nothing(
     pair.deployer.rollback(pair.ends[1])
     assert state_of(pair.target, pair.target_database) == empty
     pair.assert_agrees(pair.deploy())
+
+
+OLDEST, NEWER = tools.VERSIONS[0], 17
+
+
+def test_everything_goes_to_a_newer_version_but_what_is_named(
+    new_pair: Callable[[int, int], Pair],
+) -> None:
+    pair = new_pair(OLDEST, NEWER)
+    # The target has no PL/Python: functions may be left out, a table's default may not.
+    blocked = pair.deployer.fail(*pair.ends)
+    assert set(blocked.findings("blocking")) == {"language-needed"}
+    # Nor has its build ICU, which only CREATE COLLATION tells.
+    pair.source.sql("DROP TABLE app.python_default", pair.source_database)
+    failed = pair.deployer.fail(*pair.ends)
+    assert "ICU is not supported" in failed.last["message"]
+    assert failed.last["target"] == "untouched"
+    pair.source.sql(
+        "DROP COLLATION IF EXISTS app.german, app.no_case CASCADE", pair.source_database
+    )
+    done = pair.deploy()
+    assert "language-missing" in done.findings("warning")
+    left_out = {(one["kind"], one["identity"]) for one in done.plan["left_out"]}
+    assert ("function", "app.in_python(integer, text)") in left_out
+    assert ("view", "app.python_view") in left_out
+    pair.assert_agrees(done)
+    pair.assert_agrees(pair.deploy())
+
+
+def test_everything_to_an_older_version_is_refused_with_reasons(
+    new_pair: Callable[[int, int], Pair],
+) -> None:
+    pair = new_pair(NEWER, OLDEST)
+    before = state_of(pair.target, pair.target_database)
+    done = pair.deployer.fail(*pair.ends)
+    blocking = [one for one in done.plan["findings"] if one["severity"] == "blocking"]
+    assert {one["code"] for one in blocking} == {"feature-missing"}
+    assert any("newer.builtin" in one["sentence"] for one in blocking)
+    assert all(f"Postgres {NEWER} or later" in one["fix"] for one in blocking)
+    assert state_of(pair.target, pair.target_database) == before
+
+
+def test_what_an_older_version_understands_goes_there_with_a_warning(
+    deployer: Deployer, cluster_of: Callable[[int], Cluster], database_on: Callable[..., str]
+) -> None:
+    source, target = cluster_of(NEWER), cluster_of(OLDEST)
+    names = database_on(source, "newer"), database_on(target, "older")
+    load(source, names[0], "small.sql")
+    done = deployer.deploy(source.conninfo(names[0]), target.conninfo(names[1]))
+    assert "target-older" in done.findings("warning")
+    assert row_sums(target, names[1]) == row_sums(source, names[0])
+    # An older pg_dump does not read the newer one's server: definitions by the newer one.
+    assert_schemas_agree(source, names[0], target, names[1], done.plan)

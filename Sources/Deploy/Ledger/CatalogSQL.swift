@@ -8,13 +8,16 @@ enum CatalogSQL {
 
     /// Every object that stands for itself: kind, class, oid, schema, name, identity, owner,
     /// whether this transaction wrote it (nil: unknown), and how DDL names it (nil: by its
-    /// identity). Nothing of the system's, no members of extensions.
+    /// identity). Nothing of the system's, no members of extensions. Some versions of Postgres
+    /// write `on` in the identity of a transform, some do not.
     static func objects(serverVersion: Int) -> String {
         """
         \(self.tops(serverVersion)), object(classid, objid, nsp, name, owner, ddl, xid) as (
             \(self.sources.joined(separator: "\n    union all "))
         )
-        select i.type, o.classid, o.objid, n.nspname, o.name, i.identity,
+        select i.type, o.classid, o.objid, n.nspname, o.name,
+            case i.type when 'transform' then replace(i.identity, ' on language ', ' language ')
+                else i.identity end,
             case when o.owner <> 0 then pg_get_userbyid(o.owner) end,
             case when o.xid is not null then
                 o.xid = coalesce(pg_current_xact_id_if_assigned()::xid::text, '') end,

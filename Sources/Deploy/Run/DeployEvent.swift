@@ -4,8 +4,9 @@ public typealias DeployObserver = @Sendable (DeployEvent) -> Void
 
 /// One thing that happened during a deploy.
 ///
-/// As JSON (``json()``) it is one object with its name in `event`: a line of `--json`. Names and keys
-/// are a promise to programs; new ones may be added, and readers ignore what they do not know. Nothing
+/// As JSON (``json()``) it is one object with its name in `event`: a line of `--json`. Names and
+/// keys are a promise to programs; new ones may be added, and readers ignore what they do not know.
+/// Nothing
 /// secret is in any of them.
 public enum DeployEvent: Sendable, Hashable {
     /// The run has an id and its place in the history.

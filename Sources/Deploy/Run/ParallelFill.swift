@@ -44,6 +44,7 @@ struct ParallelFill: Sendable {
         let split = self.deployment.archive.contents.split(by: rules)
         var filled = TargetFiller.Filled()
         filled.split = split
+        try await self.filler.makeSchemas(session)
         try await self.restore(.preData, split.kept, .schema, tool, session, jobs: 1)
         if self.deployment.plan.options.content != .schemaOnly {
             self.deployment.observer(.phase(.data))

@@ -38,10 +38,12 @@ struct TargetFiller: Sendable {
         var filled = Filled()
         filled.split = split
         filled.comparesGrants = try await self.givesNothing(target)
+        try await self.makeSchemas(target)
         try await self.restore(.preData, split.kept, .schema, target)
         if self.plan.options.content != .schemaOnly {
             self.observer(.phase(.data))
             try await self.empty(target)
+            try await self.emptyOfExtensions(target)
             for table in try self.order() {
                 try Task.checkCancellation()
                 let copy = TableCopy(observer: self.observer)
@@ -86,6 +88,21 @@ struct TargetFiller: Sendable {
     }
 
     // MARK: Definitions
+
+    /// Those of tables that were named: pg_dump leaves schemas out then.
+    func makeSchemas(_ target: DeploySession) async throws {
+        let schemas = self.plan.schemas
+        guard !self.plan.options.tables.isEmpty, self.plan.options.content != .dataOnly,
+            !schemas.isEmpty
+        else { return }
+        let names = schemas.map(SQLText.literal).joined(separator: ", ")
+        let rows = try await target.rows(
+            "SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname IN (\(names))")
+        let there = Set(rows.compactMap { $0.first.flatMap { $0 } })
+        for schema in schemas where !there.contains(schema) {
+            try await target.rows("CREATE SCHEMA \(SQLText.identifier(schema))")
+        }
+    }
 
     func restore(
         _ part: SchemaArchive.Part, _ entries: [TableOfContents.Entry], _ phase: DeployPhase,
@@ -143,6 +160,27 @@ struct TargetFiller: Sendable {
         try await target.rows("TRUNCATE ONLY \(names.joined(separator: ", "))")
     }
 
+    /// An extension that the last deploy made stays, and with it the rows that came from the
+    /// source into tables of its own; they come again.
+    private func emptyOfExtensions(_ target: DeploySession) async throws {
+        guard self.plan.options.content == .all else { return }
+        let made = self.deployment.ledger.objects.filter { $0.kind == .extension }
+        let extensions = Set(made.compactMap(\.name))
+        for table in self.plan.tables {
+            guard let relation = self.relation(table),
+                let owner = relation.extensionName, extensions.contains(owner)
+            else { continue }
+            let name = SQLText.identifier(table.schema, table.name)
+            try await target.rows("DELETE FROM ONLY \(name) \(table.copyFilter ?? "")")
+        }
+    }
+
+    private func relation(_ table: PlannedTable) -> RelationFacts? {
+        self.deployment.sourceFacts.relations.first {
+            $0.schema == table.schema && $0.name == table.name
+        }
+    }
+
     /// Where the target's own constraints stand already, what others refer to goes first.
     private func order() throws -> [PlannedTable] {
         guard self.plan.options.content == .dataOnly else { return self.plan.tables }
@@ -152,10 +190,7 @@ struct TargetFiller: Sendable {
 
     /// Only tables that this deploy makes are empty for certain, and nobody else's.
     func freezes(_ table: PlannedTable) -> Bool {
-        let relation = self.deployment.sourceFacts.relations.first {
-            $0.schema == table.schema && $0.name == table.name
-        }
-        return self.plan.options.content == .all && relation?.extensionName == nil
+        self.plan.options.content == .all && self.relation(table)?.extensionName == nil
             && table.copyFilter == nil
     }
 

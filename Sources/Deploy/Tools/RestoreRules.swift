@@ -5,7 +5,7 @@ public struct RestoreRules: Codable, Hashable, Sendable {
     /// Schemas that the target has: they are not created again, what is in them is.
     public var existingSchemas: Set<String>
     /// Access methods and transforms that the target has and that are not made again:
-    /// `access method NAME`, `transform for TYPE on language NAME`.
+    /// `access method NAME`, `transform for TYPE language NAME`.
     public var existingObjects: Set<String>
     /// Extensions that stay out, with all that needs them, and the reason of each.
     public var excludedExtensions: [String: String]

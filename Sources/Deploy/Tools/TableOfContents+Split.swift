@@ -125,19 +125,16 @@ extension RestoreRules {
         }
     }
 
-    /// Kind and name as the ledger has them: `transform for integer on language sql`, of which
-    /// some versions of Postgres leave out the `on`.
+    /// Kind and name as the ledger has them: `transform for integer language sql`.
     private func existing(_ entry: TableOfContents.Entry) -> TableOfContents.Exclusion? {
-        var names = [entry.tag]
+        var name = entry.tag
         if entry.kind == "TRANSFORM" {
-            let name = entry.tag.replacing("TRANSFORM ", with: "", maxReplacements: 1)
+            name = name.replacing("TRANSFORM ", with: "", maxReplacements: 1)
                 .replacing("FOR ", with: "for ", maxReplacements: 1)
-            names = [" on language ", " language "].map {
-                name.replacing(" LANGUAGE ", with: $0, maxReplacements: 1)
-            }
+                .replacing(" LANGUAGE ", with: " language ", maxReplacements: 1)
         }
-        let titles = names.map { "\(entry.kind.lowercased()) \($0)" }
-        guard titles.contains(where: self.existingObjects.contains) else { return nil }
+        let title = "\(entry.kind.lowercased()) \(name)"
+        guard self.existingObjects.contains(title) else { return nil }
         return .init("the target has it already", isThere: true)
     }
 

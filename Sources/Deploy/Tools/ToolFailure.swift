@@ -39,7 +39,8 @@ public struct ToolFailure: Error, Hashable, Sendable, CustomStringConvertible {
             case .notStarted(let why): "could not be started: \(why)"
             case .cancelled: "was cancelled"
             case .file(let why): "had no file to work with: \(why)"
-            case .unreadable(let why): "made an archive that cannot be read (is the disk full?): \(why)"
+            case .unreadable(let why):
+                "made an archive that cannot be read (is the disk full?): \(why)"
             }
         let message = self.lastLines.first { $0.contains("error:") } ?? self.lastLines.last
         return "\(self.tool) \(what)" + (message.map { ": \($0)" } ?? "")

@@ -31,8 +31,11 @@ struct ObjectQuery: Sendable {
         """
     }
 
+    /// Some versions of Postgres write `on` in the identity of a transform, some do not.
     private var identity: String {
-        "\(SQLText.literal(self.prefix)) || i.type || ' ' || i.identity"
+        "\(SQLText.literal(self.prefix)) || i.type || ' ' || case i.type when 'transform' "
+            + "then pg_catalog.replace(i.identity, ' on language ', ' language ') "
+            + "else i.identity end"
     }
 
     /// Every kind, those before that others are part of.
@@ -123,7 +126,8 @@ extension ObjectQuery {
             concat_ws(E'\\n', pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull,
                 (select l.collnamespace::regnamespace || '.' || l.collname
                     from pg_catalog.pg_collation l where l.oid = a.attcollation),
-                case when not c.relispartition then a.attidentity end, a.attgenerated, a.attstorage, a.attcompression,
+                case when not c.relispartition then a.attidentity end, a.attgenerated,
+                a.attstorage, a.attcompression,
                 coalesce(a.attstattarget, -1),
                 (select string_agg(o, ',' order by o collate "C") from unnest(a.attoptions) o
                     where o not like 'pg\\_%'), \(Self.sorted("a.attfdwoptions")),

@@ -76,7 +76,8 @@ public struct Verifier: Sendable {
 
     /// Settings that texts of values and definitions depend on, the same at both sides.
     static let settings = """
-        set search_path = pg_catalog, pg_temp; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; \
+        set search_path = pg_catalog, pg_temp; set datestyle = 'ISO, YMD'; \
+        set intervalstyle = 'postgres'; \
         set timezone = 'UTC'; set extra_float_digits = 3; set bytea_output = 'hex'; \
         set lc_monetary = 'C'; set xmlbinary = 'base64'; set quote_all_identifiers = off; \
         set row_security = off; set statement_timeout = 0

@@ -17,7 +17,8 @@ struct DemoStory: Sendable {
         try await self.laptop.rows(DemoShop.create, in: DemoShop.database)
         let rows = try await self.laptop.rows(DemoShop.count.sql, in: DemoShop.database)
         self.narrator.say(
-            "On the laptop: \(DemoShop.database), 4 tables of \(rows.first?.first.flatMap { $0 } ?? "")"
+            "On the laptop: \(DemoShop.database), 4 tables of "
+                + (rows.first?.first.flatMap { $0 } ?? "")
                 + " rows, with foreign keys, a view, a materialized view and a function.")
         self.narrator.step(
             "The laptop's database is shared through a relay, as \(DemoRelay.shareName)")

@@ -15,7 +15,8 @@ struct DeployContext {
 
     /// Reads the settings; nothing is asked yet.
     ///
-    /// `asks` says whether a person at a terminal may be asked for a password; the others are flags.
+    /// `asks` says whether a person at a terminal may be asked for a password; the others are
+    /// flags.
     ///
     /// - Throws: ``SettingsError``.
     init(

@@ -51,6 +51,7 @@ enum DeployTarget: Hashable {
     /// provider's project is named after the source, which a rollback is not told.
     ///
     /// - Parameter project: What the history keeps of the provider's project, JSON.
+    /// - Returns: The target with its project named.
     /// - Throws: ``CommandFailure`` where the project is not known.
     func forRollback(project: String?) throws -> DeployTarget {
         guard case .provider(var reference) = self else { return self }

@@ -77,7 +77,8 @@ struct RelayAPI {
             body = try await response.body.collect(upTo: Self.maximumAnswerBytes)
         } catch {
             throw CommandFailure(
-                "the relay at \(self.base) cannot be asked: \(Self.sentence(error)); check --relay, "
+                "the relay at \(self.base) cannot be asked: \(Self.sentence(error)); "
+                    + "check --relay, "
                     + "and that it runs")
         }
         let data = Data(body.readableBytesView)

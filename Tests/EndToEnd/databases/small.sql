@@ -1,13 +1,13 @@
 -- A shop of two tables, a view, a function and a sequence, for the tests that are not about objects.
--- Copying into a target stops at an item named 'slow': whoever tests what happens meanwhile has
--- time to do so. Its name is checked in the source, too, where nothing of pgshare writes.
+-- Copying into a target stops for 30 s at an item named 'slow' ('slowish': 2 s): whoever tests what
+-- happens meanwhile has time to do so. In the source the name is checked, too, but not by pgshare.
 
 \set ON_ERROR_STOP 1
 CREATE SCHEMA shop;
 CREATE FUNCTION shop.take_time(name text) RETURNS boolean LANGUAGE plpgsql AS $$
 begin
-    if name = 'slow' and current_setting('application_name') like 'pgshare%' then
-        perform pg_sleep(30);
+    if name like 'slow%' and current_setting('application_name') like 'pgshare%' then
+        perform pg_sleep(case name when 'slow' then 30 else 2 end);
     end if;
     return true;
 end $$;
