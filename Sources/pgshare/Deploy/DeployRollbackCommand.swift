@@ -102,6 +102,8 @@ struct RollbackRun: Sendable {
         guard self.context.asks else {
             throw DeployFailure("nobody is there to be asked", hint: "Add --yes to go on.")
         }
+        // What was said must stand before the question.
+        self.printer.pause()
         return try DeployQuestion.ask("Take it back?")
     }
 }

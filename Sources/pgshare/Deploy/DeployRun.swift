@@ -200,6 +200,8 @@ struct DeployRun: Sendable {
                 hint: "Add --yes to replace it.")
         }
         self.printer.say(DeployQuestion.text(plan))
+        // What was said must stand before the question.
+        self.printer.pause()
         return try DeployQuestion.ask("Replace it?")
     }
 }

@@ -222,16 +222,29 @@ def assert_same_but(
 
 
 def assert_schemas_agree(
-    source: Cluster, source_database: str, target: Cluster, target_database: str, plan: dict,
-    *flags: str,
-) -> None:  # fmt: skip
+    source: Cluster, source_database: str, target: Cluster, target_database: str, plan: dict
+) -> None:
     """`pg_dump --schema-only` of both, by the same pg_dump, differ in what the plan listed."""
-    version = max(source.version, target.version)
-    dumps = [
-        entries(dump(cluster, database, "--schema-only", *flags, version=version))
-        for cluster, database in ((source, source_database), (target, target_database))
-    ]
-    assert_same_but(dumps[0], dumps[1], plan)
+    if source.version == target.version:
+        expected = dump(source, source_database, "--schema-only")
+    else:
+        expected = by_hand(source, source_database, target)
+    found = dump(target, target_database, "--schema-only")
+    assert_same_but(entries(expected), entries(found), plan)
+
+
+def by_hand(source: Cluster, database: str, target: Cluster) -> str:
+    """The dump of what pg_dump and psql make of a database on a server of another version, which
+    words views and the like in its own way. What it does not take is not there."""
+    reference = "pgshare by hand"
+    text = dump(source, database, "--schema-only", "--no-subscriptions")
+    target.sql(f"CREATE DATABASE {identifier(reference)}")
+    try:
+        psql = [tools.program("psql"), "-X", "-q", "-d", target.conninfo(reference), "-f", "-"]
+        run(psql, stdin=text, seconds=300)
+        return dump(target, reference, "--schema-only")
+    finally:
+        target.sql(f"DROP DATABASE {identifier(reference)} WITH (FORCE)")
 
 
 def row_sums(cluster: Cluster, database: str, excluded: str = "pgshare%") -> dict[str, list]:
