@@ -52,6 +52,8 @@ struct TableCopy: Sendable {
     private static func failure(_ error: CopyError, _ table: PlannedTable) -> DeployFailure {
         let name = "table \(table.schema).\(table.name)"
         switch error {
+        case .source(.cancelled), .target(.cancelled):
+            return DeployFailure("stopped", isCancelled: true)
         case .source(.server(let server)) where server.sqlState.rawValue == "57014",
             .target(.server(let server)) where server.sqlState.rawValue == "57014":
             guard Task.isCancelled else { break }

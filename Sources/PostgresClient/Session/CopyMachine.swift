@@ -157,11 +157,12 @@ struct CopyMachine {
         self.failure = self.failure ?? (self.isCancelled ? Self.ownError(error) : error)
     }
 
-    /// After a cancellation the servers say 57014; what only says that nothing was copied does not
-    /// count.
+    /// After a cancellation the servers say 57014; what only says that nothing was copied, or that
+    /// the row was cut in which it ended, does not count.
     private static func ownError(_ error: CopyError) -> CopyError? {
         switch error {
         case .source(.misuse), .target(.misuse), .formatsDiffer, .rowsDiffer: nil
+        case .target(.server(let server)) where server.sqlState.rawValue.hasPrefix("22"): nil
         case .source, .target: error
         }
     }
