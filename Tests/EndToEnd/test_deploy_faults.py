@@ -205,14 +205,15 @@ def test_a_disk_of_the_target_that_fills_changes_nothing(stage, bulk, method):
         stage.target.start()
 
 
-def test_no_time_limit_of_the_role_ends_a_deploy(stage, method):
+def test_no_time_limit_of_the_role_ends_a_deploy(stage, bulk, method):
+    """Its rows alone take longer than that."""
     stage.empty_target()
     stage.target.sql(
         """
         CREATE ROLE hasty SUPERUSER LOGIN;
-        ALTER ROLE hasty SET statement_timeout = '5ms';
-        ALTER ROLE hasty SET lock_timeout = '1ms';
-        ALTER ROLE hasty SET idle_in_transaction_session_timeout = '5ms';
+        ALTER ROLE hasty SET statement_timeout = '200ms';
+        ALTER ROLE hasty SET lock_timeout = '100ms';
+        ALTER ROLE hasty SET idle_in_transaction_session_timeout = '100ms';
         """
     )
     try:
@@ -393,7 +394,7 @@ def test_a_deploy_that_is_told_to_stop_is_not_half_done(stage, method, phase):
         assert deploy.named("finished")
         succeeds(stage, deploy)
     else:
-        fails(stage, deploy, before, "stopped|cancel")
+        fails(stage, deploy, before, "^stopped")
 
 
 def test_ctrl_c_at_the_question_changes_nothing(stage):

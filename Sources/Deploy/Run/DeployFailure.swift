@@ -46,6 +46,10 @@ public struct DeployFailure: Error, Hashable, Sendable, CustomStringConvertible 
         default:
             self.init(place + "\(error)")
         }
+        // Whatever fails in a task that was told to stop fails because of that.
+        if Task.isCancelled, self.target == .untouched {
+            self.init("stopped", isCancelled: true)
+        }
     }
 
     /// What a person can do about the errors that come up in practice.

@@ -7,6 +7,10 @@ import PostgresClient
 /// session into it. Until the COMMIT nobody sees anything of it, and whatever dies before leaves
 /// the target as it was, with nothing to clean up.
 struct InPlaceRun: Sendable {
+    /// How often it is tried to move tables that readers hold. Each attempt has waited for about a
+    /// second, the server's `deadlock_timeout`.
+    private static let deadlockAttempts = 10
+
     private let deployment: Deployment
     private let target: DeploySession
     private let filler: TargetFiller
@@ -61,13 +65,36 @@ struct InPlaceRun: Sendable {
             return try await Ledger.begin(self.target, deploymentID: id)
         }
         let keeps = deployment.plan.options.keepsPrevious
-        let report = try await Ledger.setAside(self.target, deploymentID: id, keeps: keeps)
+        let report = try await self.despiteDeadlocks {
+            try await Ledger.setAside(self.target, deploymentID: id, keeps: keeps)
+        }
         for change in report.leftAlone {
             deployment.observer(.notice(RunNotice(change.sentence, isWarning: true)))
         }
         guard !deployment.plan.replaced.isEmpty else { return report }
-        return try await Ledger.replaceForeign(
-            self.target, deploymentID: id, objects: Set(deployment.plan.replaced), keeps: keeps)
+        return try await self.despiteDeadlocks {
+            try await Ledger.replaceForeign(
+                self.target, deploymentID: id, objects: Set(deployment.plan.replaced), keeps: keeps)
+        }
+    }
+
+    /// Moving locks table after table, and so does a reader of several, in an order of its own.
+    /// Which of the two gives way is the server's choice; we can do it over.
+    private func despiteDeadlocks(
+        _ body: () async throws -> SetAsideReport
+    ) async throws -> SetAsideReport {
+        for _ in 1..<Self.deadlockAttempts {
+            try await self.target.rows("SAVEPOINT pgshare_locks")
+            do {
+                let report = try await body()
+                try await self.target.rows("RELEASE SAVEPOINT pgshare_locks")
+                return report
+            } catch LedgerFailure.sql(let failure) where failure.sqlState == "40P01" {
+                try await self.target.rows(
+                    "ROLLBACK TO SAVEPOINT pgshare_locks; RELEASE SAVEPOINT pgshare_locks")
+            }
+        }
+        return try await body()
     }
 
     /// Without regard to a cancelled task: a transaction must not stay open at the target.
