@@ -39,6 +39,7 @@ let unixSignals = Target.Dependency.product(
     name: "UnixSignals", package: "swift-service-lifecycle")
 let httpClient = Target.Dependency.product(
     name: "AsyncHTTPClient", package: "async-http-client")
+let jwt = Target.Dependency.product(name: "JWTKit", package: "jwt-kit")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 
@@ -68,6 +69,7 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/vapor/jwt-kit", from: "5.7.1"),
     ],
     targets: [
         .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
@@ -78,6 +80,9 @@ let package = Package(
             swiftSettings: settings),
         .target(name: "TunnelWire", dependencies: [nioCore], swiftSettings: settings),
         .target(name: "SharePolicy", dependencies: [nioCore, crypto], swiftSettings: settings),
+        .target(
+            name: "SharedSession", dependencies: ["PostgresWire", nioCore],
+            swiftSettings: settings),
 
         // Shells.
         .target(
@@ -92,10 +97,10 @@ let package = Package(
         .target(
             name: "Relay",
             dependencies: [
-                "PostgresWire", "TunnelWire", "SharePolicy", "ShareStore", "TunnelTransport",
-                nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL, crypto, logging, x509,
-                asn1, hummingbird, hummingbirdCore, httpTypes, httpTypesHTTP1, httpTypesNIO,
-                lifecycle,
+                "PostgresWire", "SharedSession", "TunnelWire", "SharePolicy", "ShareStore",
+                "TunnelTransport", nioCore, nioPosix, nioHTTP1, nioWebSocket, nioTLS, nioSSL,
+                crypto, logging, x509, asn1, hummingbird, hummingbirdCore, httpTypes,
+                httpTypesHTTP1, httpTypesNIO, lifecycle, httpClient, jwt,
             ],
             swiftSettings: settings),
         .target(
@@ -152,6 +157,21 @@ let package = Package(
         .testTarget(
             name: "TunnelWireTests",
             dependencies: ["TunnelWire", "Simulation", "SharePolicy", nioCore],
+            swiftSettings: settings),
+        .testTarget(
+            name: "SharedSessionTests",
+            dependencies: [
+                "SharedSession", "PostgresWire", "PostgresClient", "CLibpq", "Simulation",
+                "TestSupport", nioCore, nioPosix,
+            ],
+            swiftSettings: settings),
+        .testTarget(
+            name: "RelaySessionTests",
+            dependencies: [
+                "Relay", "SharedSession", "TunnelWire", "TunnelTransport", "PostgresWire",
+                "SharePolicy", "ShareStore", nioCore, nioPosix, nioEmbedded, nioHTTP1,
+                nioWebSocket, nioSSL, logging, crypto, jwt, httpTypes, hummingbird,
+            ],
             swiftSettings: settings),
         .testTarget(
             name: "SharePolicyTests", dependencies: ["SharePolicy", nioCore, crypto],
