@@ -10,6 +10,17 @@ public struct Share: Hashable, Codable, Sendable {
         case password
     }
 
+    /// What stands at the other end of a share.
+    public enum Kind: String, Codable, Hashable, Sendable, CaseIterable {
+        /// `pgshare share` beside a Postgres: a backend a client. It holds the password.
+        case agent
+        /// A page with pgshare.js: one session for all clients. It holds the password.
+        case browser
+        /// A page of database.build: one session for all clients. It knows of no password, so the
+        /// relay makes one when the owner asks.
+        case databaseBuild = "database_build"
+    }
+
     /// Whether a share can be used.
     public enum State: String, Codable, Hashable, Sendable, CaseIterable {
         /// It can.
@@ -22,6 +33,8 @@ public struct Share: Hashable, Codable, Sendable {
 
     /// The share's id. It belongs to the owner for as long as the store remembers it.
     public var id: ShareID
+    /// What stands at its other end.
+    public var kind: Kind
     /// The name its owner gave it, if any.
     public var name: ShareName?
     /// Who made it.
@@ -48,6 +61,7 @@ public struct Share: Hashable, Codable, Sendable {
     /// Creates a share that nobody has revoked, at generation 1.
     public init(
         id: ShareID,
+        kind: Kind = .agent,
         name: ShareName?,
         owner: OwnerID,
         verifier: String,
@@ -61,6 +75,7 @@ public struct Share: Hashable, Codable, Sendable {
         user: String
     ) {
         self.id = id
+        self.kind = kind
         self.name = name
         self.owner = owner
         self.verifier = verifier

@@ -110,13 +110,18 @@ public final class SQLiteShareStore: ShareStore {
         }
     }
 
+    /// A page of database.build claims its share without knowing the password: the verifier that
+    /// the owner asked for in the meantime stands.
     private static let upsert = """
-        INSERT INTO share (id, name, owner, verifier, auth_method, limits, created_at, expires_at,
-            revoked_at, served_at, generation, database, user)
-        VALUES (:id, :name, :owner, :verifier, :auth_method, :limits, :created_at, :expires_at,
-            :revoked_at, :served_at, :generation, :database, :user)
+        INSERT INTO share (id, kind, name, owner, verifier, auth_method, limits, created_at,
+            expires_at, revoked_at, served_at, generation, database, user)
+        VALUES (:id, :kind, :name, :owner, :verifier, :auth_method, :limits, :created_at,
+            :expires_at, :revoked_at, :served_at, :generation, :database, :user)
         ON CONFLICT (id) DO UPDATE SET
-            name = excluded.name, verifier = excluded.verifier,
+            kind = excluded.kind, name = excluded.name,
+            verifier = CASE
+                WHEN share.kind = 'database_build' AND excluded.kind = 'database_build'
+                THEN share.verifier ELSE excluded.verifier END,
             auth_method = excluded.auth_method, limits = excluded.limits,
             expires_at = excluded.expires_at, served_at = excluded.served_at,
             revoked_at = coalesce(share.revoked_at, excluded.revoked_at),
@@ -125,9 +130,10 @@ public final class SQLiteShareStore: ShareStore {
         """
 
     /// An owner whose token was revoked while its tunnel was being set up must not get a share
-    /// that outlives the revocation. Anonymous owners have no token; only `--open` makes them.
+    /// that outlives the revocation. Owners without a token of ours are not known here: `--open`
+    /// makes anonymous ones, and an issuer vouches for its own.
     private static func checkOwner(_ owner: OwnerID, in database: Database) throws {
-        guard !owner.isAnonymous else { return }
+        guard owner.hasToken else { return }
         let sql = "SELECT EXISTS (SELECT 1 FROM token WHERE name = ? AND revoked_at IS NULL)"
         guard try Bool.fetchOne(database, sql: sql, arguments: [owner.rawValue]) == true else {
             throw ShareStoreError.ownerRevoked(owner)
@@ -156,6 +162,23 @@ public final class SQLiteShareStore: ShareStore {
                 owner == nil || share.owner == owner
             else { return nil }
             return try Self.end(share, owner: owner, now: now, in: database)
+        }
+    }
+
+    /// See ``ShareStore/setVerifier(_:of:owner:kind:now:)``.
+    public func setVerifier(
+        _ verifier: String, of id: ShareID, owner: OwnerID, kind: Share.Kind, now: Date
+    ) async throws(ShareStoreError) -> Share? {
+        try await self.write { database in
+            guard var share = try Self.share(id, in: database), share.owner == owner,
+                share.kind == kind, share.state(now: now) == .live
+            else { return nil }
+            try database.execute(
+                sql: "UPDATE share SET verifier = ? WHERE id = ?",
+                arguments: [verifier, id.rawValue])
+            try Self.record(.passwordMade, id.rawValue, owner, now, in: database)
+            share.verifier = verifier
+            return share
         }
     }
 
@@ -216,7 +239,7 @@ public final class SQLiteShareStore: ShareStore {
         try await self.write { database in
             let sql = "SELECT EXISTS (SELECT 1 FROM token WHERE name = ? AND revoked_at IS NULL)"
             let isTaken = try Bool.fetchOne(database, sql: sql, arguments: [name.rawValue]) == true
-            guard !name.isAnonymous, !isTaken else { throw ShareStoreError.tokenNameTaken(name) }
+            guard name.hasToken, !isTaken else { throw ShareStoreError.tokenNameTaken(name) }
             try database.execute(
                 sql: "INSERT INTO token (hash, name, created_at) VALUES (?, ?, ?)",
                 arguments: [token.hash.hex, name.rawValue, StoreTime.milliseconds(now)])

@@ -35,6 +35,22 @@ public protocol ShareStore: Sendable {
         _ id: ShareID, owner: OwnerID?, now: Date
     ) async throws(ShareStoreError) -> Share?
 
+    /// Gives a live share another password.
+    ///
+    /// - Parameters:
+    ///   - verifier: The password's SCRAM verifier, as Postgres writes it.
+    ///   - id: The share.
+    ///   - owner: Whose share it must be.
+    ///   - kind: What it must be: where an agent holds the password, the agent would put its own
+    ///     verifier back.
+    ///   - now: The time.
+    /// - Returns: The share as it is kept now; nil if that owner has no live share of that kind
+    ///   with this id.
+    /// - Throws: ``ShareStoreError`` if the file cannot be used.
+    func setVerifier(
+        _ verifier: String, of id: ShareID, owner: OwnerID, kind: Share.Kind, now: Date
+    ) async throws(ShareStoreError) -> Share?
+
     /// Forgets a share at once. Its id is free again.
     ///
     /// - Returns: Whether there was one.
@@ -111,6 +127,8 @@ public struct AuditEvent: Hashable, Codable, Sendable {
         case shareCreated = "share_created"
         /// A share was revoked.
         case shareRevoked = "share_revoked"
+        /// A share was given another password.
+        case passwordMade = "password_made"
         /// A share's time was over, or nobody had served it for long, and it was forgotten.
         case shareDeleted = "share_deleted"
     }

@@ -25,6 +25,7 @@ extension Share {
         let damaged = DamagedRow(table: "share")
         let name = row["name"] as String?
         guard let id = ShareID(rawValue: row["id"]),
+            let kind = Kind(rawValue: row["kind"]),
             let owner = OwnerID(rawValue: row["owner"]),
             let authMethod = AuthMethod(rawValue: row["auth_method"]),
             let generation = UInt64(exactly: row["generation"] as Int64)
@@ -40,6 +41,7 @@ extension Share {
         }
         self.init(
             id: id,
+            kind: kind,
             name: readName,
             owner: owner,
             verifier: row["verifier"],
@@ -60,6 +62,7 @@ extension Share {
         encoder.outputFormatting = .sortedKeys
         return [
             "id": self.id.rawValue,
+            "kind": self.kind.rawValue,
             "name": self.name?.rawValue,
             "owner": self.owner.rawValue,
             "verifier": self.verifier,

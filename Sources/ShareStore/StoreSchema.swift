@@ -14,6 +14,10 @@ enum StoreSchema {
         migrator.registerMigration("2 deployments") { database in
             try database.execute(sql: Self.deployments)
         }
+        migrator.registerMigration("3 kinds of shares") { database in
+            try database.execute(
+                sql: "ALTER TABLE share ADD COLUMN kind TEXT NOT NULL DEFAULT 'agent'")
+        }
         return migrator
     }
 

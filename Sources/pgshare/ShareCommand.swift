@@ -101,8 +101,6 @@ enum TransportChoice: String, CaseIterable, Sendable {
 
 /// Everything `pgshare share` was asked, checked.
 struct SharePlan: Sendable {
-    /// Random characters of a password: 62^24 is 143 bits.
-    private static let passwordLength = 24
     /// The shortest password that is taken from the environment.
     private static let shortestPassword = 12
 
@@ -174,8 +172,9 @@ struct SharePlan: Sendable {
             var generator = SystemRandomNumberGenerator()
             return TunnelToken.make(using: &generator).reveal
         }
-        guard TunnelToken(token) != nil else {
-            throw SettingsError.unusableValue(.token, expected: "a token of the relay (pgs_…)")
+        guard AccessToken(token) != nil else {
+            throw SettingsError.unusableValue(
+                .token, expected: "a token of the relay (pgs_…), or of an issuer it believes (JWT)")
         }
         return token
     }
@@ -198,9 +197,8 @@ struct SharePlan: Sendable {
             }
             return Secret(given)
         }
-        let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-        let random = (0..<Self.passwordLength).compactMap { _ in letters.randomElement() }
-        return Secret(String(random))
+        var generator = SystemRandomNumberGenerator()
+        return SharePassword.make(using: &generator)
     }
 
     /// Connects once, so that a database that cannot be reached is found out at the start.

@@ -28,8 +28,8 @@ struct SharesCommand: AsyncParsableCommand {
             guard let text = try await settings.string(.token, flag: self.token) else {
                 throw SettingsError.missing(.token)
             }
-            guard let token = TunnelToken(text) else {
-                throw SettingsError.unusableValue(.token, expected: "a token, which begins pgs_")
+            guard let token = AccessToken(text) else {
+                throw SettingsError.unusableValue(.token, expected: "a token (pgs_… or a JWT)")
             }
             let state = try await settings.string(.state, default: DefaultPlaces.stateFolder())
             let named = try await settings.string(.caFile, flag: self.caFile)

@@ -39,8 +39,8 @@ struct DeployContext {
     var relay: RelayAPI {
         get throws {
             guard let token = self.token else { throw SettingsError.missing(.token) }
-            guard let token = TunnelToken(token) else {
-                throw SettingsError.unusableValue(.token, expected: "a token, which begins pgs_")
+            guard let token = AccessToken(token) else {
+                throw SettingsError.unusableValue(.token, expected: "a token (pgs_… or a JWT)")
             }
             return try RelayAPI(relay: self.relayURL, token: token, caFile: self.caFile)
         }

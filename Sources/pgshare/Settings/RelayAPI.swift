@@ -11,6 +11,7 @@ struct RelayAPI {
     enum Method: Sendable {
         case get
         case delete
+        case post
     }
 
     /// Bytes of the longest answer that is read: a list of some thousand shares.
@@ -19,13 +20,13 @@ struct RelayAPI {
     private static let timeout = TimeAmount.seconds(15)
 
     private let base: String
-    private let token: TunnelToken
+    private let token: AccessToken
     private let tls: TLSConfiguration
 
     /// Checks the settings; nothing is sent yet.
     ///
     /// - Throws: ``SettingsError`` if the URL or the authority cannot be used.
-    init(relay: String, token: TunnelToken, caFile: String?) throws(SettingsError) {
+    init(relay: String, token: AccessToken, caFile: String?) throws(SettingsError) {
         guard let url = URLComponents(string: relay), url.scheme == "https", url.host != nil,
             url.path.isEmpty || url.path == "/", url.query == nil
         else {
@@ -67,6 +68,7 @@ struct RelayAPI {
         switch method {
         case .get: request.method = .GET
         case .delete: request.method = .DELETE
+        case .post: request.method = .POST
         }
         request.headers.add(name: "Authorization", value: "Bearer \(self.token.reveal)")
         let status: HTTPResponseStatus
