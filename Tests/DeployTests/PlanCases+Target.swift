@@ -136,6 +136,10 @@ extension PlanCases {
             $0.source.relations[0].generatedColumns = ["twice"]
         },
         PlanCase(.largeObjects, .info, "all") { $0.source.largeObjects.count = 3 },
+        PlanCase(.largeObjects, .blocking, "of a browser's database") {
+            $0.source.largeObjects.count = 3
+            $0.source.server.acceptsSecondConnection = false
+        },
         PlanCase(.largeObjects, .warning, "of a schema") {
             $0.source.largeObjects.count = 3
             $0.options.schemas = ["public"]

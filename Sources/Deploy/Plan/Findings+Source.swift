@@ -200,6 +200,15 @@ extension PlanContext {
             ]
         }
         guard self.selection.isPartial else {
+            guard self.source.server.acceptsSecondConnection else {
+                return [
+                    Finding(
+                        .blocking, .largeObjects,
+                        "\(count) cannot be read: that takes a second connection, and the source "
+                            + "takes one",
+                        fix: "Store them in columns of type bytea, or remove them by lo_unlink.")
+                ]
+            }
             return [
                 Finding(
                     .info, .largeObjects,

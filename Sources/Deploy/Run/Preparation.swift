@@ -107,8 +107,11 @@ struct Preparation {
     ) async throws -> (SourceSnapshot, DatabaseFacts) {
         do {
             let source = try await self.snapshot(connectors)
-            let second = try? await DeploySession.open(
-                connectors.source, self.request.source, on: connectors.eventLoop)
+            let second =
+                source.session.isShared
+                ? nil
+                : try? await DeploySession.open(
+                    connectors.source, self.request.source, on: connectors.eventLoop)
             return (source, try await Self.inspect(source.session, closing: second))
         } catch {
             throw DeployFailure(error, at: "the source")

@@ -9,6 +9,11 @@ struct DeploySession: SQLSession {
 
     var serverVersion: Int { self.session.serverVersion }
 
+    /// Whether all who connect share one session, as they do with a database in a browser: a second
+    /// connection then waits for as long as this one is in a transaction. The relay says so in its
+    /// greeting.
+    var isShared: Bool { self.session.parameters["pgshare_session"] == "shared" }
+
     /// Opens a session of an end, as the role that the end names.
     ///
     /// - Parameters:

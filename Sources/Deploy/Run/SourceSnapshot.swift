@@ -23,7 +23,7 @@ struct SourceSnapshot: Sendable {
         let session = try await DeploySession.open(connector, end, on: eventLoop)
         do throws(SQLFailure) {
             try await session.rows(Self.begin)
-            let name = try await Self.export(session)
+            let name = session.isShared ? nil : try await Self.export(session)
             return SourceSnapshot(session: session, name: name, end: end, connector: connector)
         } catch {
             await session.close()
