@@ -70,11 +70,22 @@ package struct Hello: ControlPayload, Hashable {
         package var readOnly: Bool
         /// Client networks allowed, as CIDR; empty for all.
         package var allow: [String]
+        /// Backends that the sandbox has in all; nil for one a client. Only 1 is allowed: a
+        /// browser's database, which all clients share.
+        package var sessions: Int?
+        /// Whether such a database takes one client at a time; nil for no.
+        package var exclusive: Bool?
+        /// Seconds that a client of such a database waits for its turn; nil for the relay's.
+        package var waitSeconds: Double?
+        /// Seconds that a client may keep it idle while others wait; nil for the relay's.
+        package var idleSeconds: Double?
 
         package init(
             id: String? = nil, name: String? = nil, verifier: String, auth: String = "scram",
             database: String, user: String, maxConnections: Int, expiresIn: Int? = nil,
-            expiresAt: Double? = nil, readOnly: Bool = false, allow: [String] = []
+            expiresAt: Double? = nil, readOnly: Bool = false, allow: [String] = [],
+            sessions: Int? = nil, exclusive: Bool? = nil, waitSeconds: Double? = nil,
+            idleSeconds: Double? = nil
         ) {
             self.id = id
             self.name = name
@@ -87,6 +98,10 @@ package struct Hello: ControlPayload, Hashable {
             self.expiresAt = expiresAt
             self.readOnly = readOnly
             self.allow = allow
+            self.sessions = sessions
+            self.exclusive = exclusive
+            self.waitSeconds = waitSeconds
+            self.idleSeconds = idleSeconds
         }
     }
 
@@ -250,6 +265,8 @@ package struct Open: ControlPayload, Hashable {
         case session
         /// Cancel what runs on another stream.
         case cancel
+        /// The one session of a browser's database, for all clients.
+        case engine
     }
 
     package var kind: Kind
@@ -276,6 +293,12 @@ package struct Open: ControlPayload, Hashable {
         self.stream = stream
         self.after = after
     }
+
+    /// The one session of a sandbox that has no other.
+    package init(engineWindow window: Int) {
+        self.kind = .engine
+        self.window = window
+    }
 }
 
 /// OPEN_OK: the backend is there; the greeting follows as DATA.
@@ -284,9 +307,33 @@ package struct OpenOK: ControlPayload, Hashable {
 
     /// Bytes that the relay may send before the first WINDOW.
     package var window: Int
+    /// engine: what stands on the other side.
+    package var engine: Engine?
 
-    package init(window: Int) {
+    /// The database behind a stream of kind engine. What is not said is so.
+    package struct Engine: Codable, Hashable, Sendable {
+        /// Program and version, for logs.
+        package var name: String?
+        /// Whether `COPY … FROM STDIN` works when all of it comes in one call.
+        package var copyIn: Bool?
+        /// Whether it can be restarted.
+        package var restarts: Bool?
+        /// Whether the page's own queries can be kept out.
+        package var holds: Bool?
+
+        package init(
+            name: String? = nil, copyIn: Bool? = nil, restarts: Bool? = nil, holds: Bool? = nil
+        ) {
+            self.name = name
+            self.copyIn = copyIn
+            self.restarts = restarts
+            self.holds = holds
+        }
+    }
+
+    package init(window: Int, engine: Engine? = nil) {
         self.window = window
+        self.engine = engine
     }
 }
 

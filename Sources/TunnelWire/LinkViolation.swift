@@ -20,6 +20,8 @@ package enum LinkViolation: Error, Hashable, Sendable {
     case badOffset(claimed: UInt64, acknowledged: UInt64, sent: UInt64)
     /// A control payload that is not the JSON it should be.
     case badPayload(FrameType)
+    /// On an engine's stream: bytes that are no record, one out of place, or the stream's end.
+    case badRecord
 
     /// The stable word for it, sent in an ERROR frame.
     package var code: String {
@@ -33,6 +35,7 @@ package enum LinkViolation: Error, Hashable, Sendable {
         case .tooManyStreams: "too_many_streams"
         case .badOffset: "bad_offset"
         case .badPayload: "bad_payload"
+        case .badRecord: "bad_record"
         }
     }
 }

@@ -1,7 +1,7 @@
 package import NIOCore
 
 /// OPEN and OPEN_OK are written for every new client, so their JSON is written by hand: the general
-/// encoder cost more than all the rest of opening a stream. It is the same JSON, keys in order.
+/// encoder cost more than all the rest of opening a stream. It is JSON with its keys in order.
 extension Open {
     /// The JSON, without a header.
     package var payload: ByteBuffer {
@@ -24,7 +24,26 @@ extension Open {
 
 extension OpenOK {
     /// The JSON, without a header.
-    package var payload: ByteBuffer { ByteBuffer(string: "{\"window\":\(self.window)}") }
+    package var payload: ByteBuffer {
+        guard let engine = self.engine else {
+            return ByteBuffer(string: "{\"window\":\(self.window)}")
+        }
+        var json = ByteBuffer(string: "{\"engine\":{")
+        var comma = ""
+        for (key, value) in [
+            ("copyIn", engine.copyIn), ("holds", engine.holds), ("restarts", engine.restarts),
+        ] {
+            guard let value else { continue }
+            json.writeString("\(comma)\"\(key)\":\(value)")
+            comma = ","
+        }
+        if let name = engine.name {
+            json.writeString("\(comma)\"name\":")
+            json.writeJSONString(name)
+        }
+        json.writeString("},\"window\":\(self.window)}")
+        return json
+    }
 }
 
 extension ByteBuffer {

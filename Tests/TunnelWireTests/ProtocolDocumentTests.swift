@@ -98,13 +98,13 @@ struct ProtocolDocumentTests {
     @Test(arguments: [
         LinkViolation.unknownFrameType(0), .badLength(.ack, 0), .badStreamID(.ack, 1),
         .unexpected(.hello), .streamIDReused(1), .streamNeverOpened(1), .tooManyStreams(limit: 1),
-        .badOffset(claimed: 1, acknowledged: 0, sent: 0), .badPayload(.open),
+        .badOffset(claimed: 1, acknowledged: 0, sent: 0), .badPayload(.open), .badRecord,
     ])
     func `every violation has its row`(violation: LinkViolation) {
         // A new violation must not compile until it stands among the arguments above.
         switch violation {
         case .unknownFrameType, .badLength, .badStreamID, .unexpected, .streamIDReused,
-            .streamNeverOpened, .tooManyStreams, .badOffset, .badPayload:
+            .streamNeverOpened, .tooManyStreams, .badOffset, .badPayload, .badRecord:
             break
         }
         let rows = self.document.rows(of: "9. Close reasons")

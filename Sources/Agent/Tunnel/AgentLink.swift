@@ -34,6 +34,12 @@ final class AgentLink: LinkDelegate {
         switch open.kind {
         case .session: self.serve(handle, open, on: link)
         case .cancel: self.cancel(handle, open, on: link)
+        case .engine:
+            // Only a sandbox that said it has one session is asked for it.
+            link.reset(
+                handle,
+                StreamReset(
+                    .refused, sqlState: "0A000", text: "an agent has a backend for each client"))
         }
     }
 
