@@ -72,6 +72,7 @@ private struct RelayHouse: Sendable {
     let cancels = CancelDirectory()
     let registry = TunnelRegistry()
     let admission = AdmissionGate()
+    let issuer: TokenIssuer?
     let frontDoor: FrontDoor
     let readiness: Readiness
 
@@ -84,6 +85,11 @@ private struct RelayHouse: Sendable {
         self.readiness = Readiness(doors: configuration.httpHost == nil ? 1 : 2)
         self.metrics = RelayMetrics()
         self.directory = ShareDirectory(online: self.metrics.sharesOnline)
+        if let issuer = configuration.issuer {
+            self.issuer = try await TokenIssuer(issuer, logger: logger)
+        } else {
+            self.issuer = nil
+        }
         self.store = try SQLiteShareStore(folder: configuration.stateFolder)
         let files = try Self.certificate(configuration, logger)
         self.caFile = files.ca
@@ -236,7 +242,7 @@ private struct RelayHouse: Sendable {
         return HTTPDoor(
             configuration: HTTPDoorConfiguration(host: place.host, port: place.port),
             group: self.group, tls: place.usesTLS ? self.tls : nil,
-            gate: TokenGate(isOpen: self.configuration.isOpen) { hash in
+            gate: TokenGate(isOpen: self.configuration.isOpen, issuer: self.issuer) { hash in
                 try await store.owner(of: hash)
             },
             tunnels: tunnels,

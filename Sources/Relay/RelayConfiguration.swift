@@ -26,6 +26,8 @@ public struct RelayConfiguration: Sendable {
     public var stateFolder: String
     /// Whether agents need no token that the operator made.
     public var isOpen = false
+    /// Whose JSON Web Tokens are as good as tokens of ours; nil for nobody's.
+    public var issuer: IssuerConfiguration?
     /// Event loops. One link a tunnel is opened for each.
     ///
     /// Half of the cores: the kernel's half of every byte runs beside them, and fewer loops gather

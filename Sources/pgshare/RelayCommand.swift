@@ -34,6 +34,14 @@ struct RelayCommand: AsyncParsableCommand {
     var state: String?
     @Flag(help: "Let agents share without a token of yours.")
     var open = false
+    @Option(help: "Believe JSON Web Tokens whose iss is this.")
+    var jwtIssuer: String?
+    @Option(help: "What their aud must contain.")
+    var jwtAudience: String?
+    @Option(help: "The issuer's public keys: an https URL of a JSON Web Key Set, or a file.")
+    var jwtJWKS: String?
+    @Option(help: "A file with the secret of HS256, 32 bytes at least.")
+    var jwtSecretFile: String?
     @Option(help: "Event loops, and links a tunnel; default: half of the cores.")
     var links: Int?
     @Option(help: "text or json; default: text.")
@@ -87,6 +95,7 @@ struct RelayCommand: AsyncParsableCommand {
         configuration.certificateFile = try await settings.string(.tlsCert, flag: self.tlsCert)
         configuration.keyFile = try await settings.string(.tlsKey, flag: self.tlsKey)
         configuration.isOpen = try await settings.bool(.open, flag: self.open)
+        configuration.issuer = try await self.issuer(settings)
         if let links = try await settings.int(.links, flag: self.links) {
             guard (1...256).contains(links) else {
                 throw SettingsError.unusableValue(.links, expected: "a number from 1 to 256")
@@ -94,6 +103,25 @@ struct RelayCommand: AsyncParsableCommand {
             configuration.eventLoops = links
         }
         return configuration
+    }
+
+    /// Whose JSON Web Tokens are believed; nil where nothing is said of any.
+    private func issuer(_ settings: Settings) async throws -> IssuerConfiguration? {
+        let issuer = try await settings.string(.jwtIssuer, flag: self.jwtIssuer)
+        let audience = try await settings.string(.jwtAudience, flag: self.jwtAudience)
+        let keys = try await settings.string(.jwtJWKS, flag: self.jwtJWKS)
+        let secret = try await settings.string(.jwtSecretFile, flag: self.jwtSecretFile)
+        guard issuer != nil || audience != nil || keys != nil || secret != nil else { return nil }
+        guard let issuer else { throw SettingsError.missing(.jwtIssuer) }
+        guard let audience else { throw SettingsError.missing(.jwtAudience) }
+        guard keys != nil || secret != nil else { throw SettingsError.missing(.jwtJWKS) }
+        let keySet = keys.flatMap { IssuerConfiguration.KeySet($0) }
+        guard (keys == nil) == (keySet == nil) else {
+            throw SettingsError.unusableValue(
+                .jwtJWKS, expected: "an https:// URL (http:// on this machine), or a file")
+        }
+        return IssuerConfiguration(
+            issuer: issuer, audience: audience, keySet: keySet, secretFile: secret)
     }
 
     private static func isLoopback(_ host: String) -> Bool {

@@ -9,6 +9,7 @@ import Synchronization
 /// An answer of the store is believed for ``cacheSeconds``, so that an agent which opens its
 /// links, or a thousand that come back at once, cost one look-up each and not more; a revoked token
 /// is good for that long. Wrong tokens are not remembered: an attacker could fill the memory.
+/// Tokens of an issuer are checked each time: that needs no store.
 package final class TokenGate: Sendable {
     /// How long the store's yes is believed.
     static let cacheSeconds: TimeInterval = 1
@@ -21,6 +22,7 @@ package final class TokenGate: Sendable {
     }
 
     private let isOpen: Bool
+    private let issuer: TokenIssuer?
     private let lookup: @Sendable (TokenHash) async throws -> OwnerID?
     private let cache = Mutex<[TokenHash: Entry]>([:])
 
@@ -28,11 +30,14 @@ package final class TokenGate: Sendable {
     ///
     /// - Parameters:
     ///   - isOpen: Whether tokens that nobody issued, or none at all, are good enough for a tunnel.
+    ///   - issuer: Knows the tokens that are not ours; nil where there are none.
     ///   - lookup: Asks the store whose token it is.
     package init(
-        isOpen: Bool, lookup: @escaping @Sendable (TokenHash) async throws -> OwnerID?
+        isOpen: Bool, issuer: TokenIssuer? = nil,
+        lookup: @escaping @Sendable (TokenHash) async throws -> OwnerID?
     ) {
         self.isOpen = isOpen
+        self.issuer = issuer
         self.lookup = lookup
     }
 
@@ -41,10 +46,17 @@ package final class TokenGate: Sendable {
     /// - Throws: ``APIError`` `unauthorized`, or what the store threw.
     /// - Returns: The owner.
     func owner(of credentials: Credentials) async throws -> OwnerID {
-        guard let token = credentials.token else { throw APIError(.unauthorized) }
-        if let owner = try await self.cachedOwner(of: token.hash) { return owner }
-        guard self.isOpen else { throw APIError(.unauthorized) }
-        return OwnerID(anonymous: token.hash)
+        switch credentials.token {
+        case .own(let token):
+            if let owner = try await self.cachedOwner(of: token.hash) { return owner }
+            guard self.isOpen else { throw APIError(.unauthorized) }
+            return OwnerID(anonymous: token.hash)
+        case .issued(let token):
+            guard let issuer else { throw APIError(.unauthorized) }
+            return try await issuer.owner(of: token, now: Date())
+        case nil:
+            throw APIError(.unauthorized)
+        }
     }
 
     /// Who stands behind a tunnel. On an open relay a tunnel without a token is an owner of its
@@ -83,7 +95,7 @@ enum Credentials: Sendable {
     /// Something that no relay has issued: not a token, or two of them.
     case malformed
     /// A token, not checked yet.
-    case token(TunnelToken)
+    case token(AccessToken)
 
     /// The subprotocol that carries a browser's token is this and the token.
     static let subprotocolPrefix = "pgshare.token."
@@ -93,7 +105,7 @@ enum Credentials: Sendable {
         let carried = subprotocols.filter { $0.hasPrefix(Self.subprotocolPrefix) }
         let tokens =
             authorization.map(Self.bearer)
-            + carried.map { TunnelToken(String($0.dropFirst(Self.subprotocolPrefix.count))) }
+            + carried.map { AccessToken(String($0.dropFirst(Self.subprotocolPrefix.count))) }
         switch tokens.count {
         case 0:
             self = .none
@@ -117,7 +129,7 @@ enum Credentials: Sendable {
         self.init(authorization: fields[values: .authorization], subprotocols: subprotocols)
     }
 
-    var token: TunnelToken? {
+    var token: AccessToken? {
         switch self {
         case .token(let token): token
         case .none, .malformed: nil
@@ -125,9 +137,9 @@ enum Credentials: Sendable {
     }
 
     /// Source: RFC 9110, 11.1: the scheme's case does not matter.
-    private static func bearer(_ value: String) -> TunnelToken? {
+    private static func bearer(_ value: String) -> AccessToken? {
         let parts = value.split(separator: " ", maxSplits: 1)
         guard parts.count == 2, parts[0].lowercased() == "bearer" else { return nil }
-        return TunnelToken(parts[1].trimmingCharacters(in: .whitespaces))
+        return AccessToken(parts[1].trimmingCharacters(in: .whitespaces))
     }
 }

@@ -13,6 +13,10 @@ enum SettingKey: String, CaseIterable, Sendable {
     case tlsKey = "tls-key"
     case state
     case open
+    case jwtIssuer = "jwt-issuer"
+    case jwtAudience = "jwt-audience"
+    case jwtJWKS = "jwt-jwks"
+    case jwtSecretFile = "jwt-secret-file"
     case logFormat = "log-format"
     case logLevel = "log-level"
     case relay
@@ -64,7 +68,7 @@ enum SettingKey: String, CaseIterable, Sendable {
             .state, .open, .logFormat, .logLevel, .relay, .caFile, .database, .id, .name, .auth,
             .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .transport, .plan,
             .yes, .schemaOnly, .dataOnly, .schema, .excludeSchema, .table, .verify, .method, .jobs,
-            .ownership, .replace, .noKeep, .noAnalyze:
+            .ownership, .jwtIssuer, .jwtAudience, .jwtJWKS, .jwtSecretFile, .replace, .noKeep, .noAnalyze:
             false
         }
     }
