@@ -1,0 +1,130 @@
+// What the engine answers: gathered or passed on in pieces, and looked at on the way.
+
+import { concat, strings, TYPE } from './wire.js';
+
+/** Bytes a piece of a long reply has, at least; the last one of a reply may have fewer. */
+const PIECE_BYTES = 128 * 1024;
+
+/**
+ * The file that Postgres writes a reply to when it does not fit the window in memory. It takes
+ * the bytes in pieces and hands each on as soon as it is full, so a long reply is never whole in
+ * memory unless its reader wants it so.
+ */
+export class OutputFile {
+  kind = 'file';
+  inode = 0;
+  modified = 0;
+  size = 0;
+  #sink;
+  #piece = new Uint8Array(PIECE_BYTES);
+  #used = 0;
+
+  /** @param {(piece: Uint8Array) => unknown} sink may return a promise: see {@link write} */
+  constructor(sink) {
+    this.#sink = sink;
+  }
+
+  read() {
+    return 0;
+  }
+
+  /** A new reply begins. */
+  resize(size) {
+    if (size !== 0) {
+      throw new Error('a reply is only ever begun or continued');
+    }
+    this.size = 0;
+    this.#used = 0;
+  }
+
+  /**
+   * Takes the next bytes. Returns undefined, or a promise where the sink gave one: then whoever
+   * writes should wait for it, if it can.
+   */
+  write(position, bytes) {
+    if (position !== this.size) {
+      throw new Error(`a reply goes on at byte ${this.size}, not ${position}`);
+    }
+    this.size += bytes.length;
+    if (this.#used + bytes.length < PIECE_BYTES) {
+      this.#piece.set(bytes, this.#used);
+      this.#used += bytes.length;
+      return undefined;
+    }
+    const full = concat(this.#piece.subarray(0, this.#used), bytes);
+    this.#used = 0;
+    return this.#sink(full);
+  }
+
+  /** The reply is over: what is left of it goes to the sink. */
+  finish() {
+    const rest = this.#piece.slice(0, this.#used);
+    this.#used = 0;
+    return rest.length > 0 ? this.#sink(rest) : undefined;
+  }
+}
+
+/**
+ * Reads the headers of the messages in a reply that comes in pieces: finds notifications, and
+ * the transaction status that it ends with.
+ */
+export class ReplyScanner {
+  /** The last ReadyForQuery's status letter if the reply ended with one, else undefined. */
+  status;
+  #onNotification;
+  #header = new Uint8Array(5);
+  #headerBytes = 0;
+  #type = 0;
+  #left = 0;
+  #kept;
+  #keptBytes = 0;
+
+  /** @param {(channel: string, payload: string) => void} onNotification */
+  constructor(onNotification) {
+    this.#onNotification = onNotification;
+  }
+
+  feed(bytes) {
+    let at = 0;
+    while (at < bytes.length) {
+      if (this.#headerBytes < 5) {
+        const part = bytes.subarray(at, at + 5 - this.#headerBytes);
+        this.#header.set(part, this.#headerBytes);
+        this.#headerBytes += part.length;
+        at += part.length;
+        if (this.#headerBytes === 5) {
+          this.#begin();
+        }
+      } else {
+        const part = bytes.subarray(at, at + this.#left);
+        this.#kept?.set(part, this.#keptBytes);
+        this.#keptBytes += part.length;
+        this.#left -= part.length;
+        at += part.length;
+      }
+      if (this.#headerBytes === 5 && this.#left === 0) {
+        this.#end();
+      }
+    }
+  }
+
+  #begin() {
+    this.#type = this.#header[0];
+    this.#left = new DataView(this.#header.buffer).getUint32(1) - 4;
+    const wanted = this.#type === TYPE.notification || this.#type === TYPE.readyForQuery;
+    this.#kept = wanted ? new Uint8Array(this.#left) : undefined;
+    this.#keptBytes = 0;
+  }
+
+  #end() {
+    this.status = undefined;
+    if (this.#type === TYPE.readyForQuery) {
+      this.status = String.fromCharCode(this.#kept[0]);
+    } else if (this.#type === TYPE.notification) {
+      const [channel, payload] = strings(this.#kept, 4);
+      this.#onNotification(channel, payload);
+    }
+    this.#headerBytes = 0;
+    this.#kept = undefined;
+  }
+}
