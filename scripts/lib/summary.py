@@ -3,7 +3,8 @@
 usage: summary.py REPORTS_FOLDER [STEP_THAT_FAILED]...
 
 Reads JUnit files: Swift Testing's `swift-swift-testing.xml`, XCTest's `swift.xml` and pytest's, and
-the table of `scripts/microbench` in `microbench.txt`, where every line is a test.
+the table of `scripts/microbench` in `microbench.txt`, where every line is a test. Files `*.covered` hold
+what a suite without properties of its own covered: a name, a tab and a version a line.
 Prints a line a suite, the clients and versions that passed tests, and at last
 "N passed, N failed, N skipped". Exits 1 on a failure, and with CI=true on a skipped test.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 
 NAMES = {
     "tidy.xml": "tidy tests",
+    "web.xml": "web tests (node --test)",
     "swift.xml": "swift test (XCTest)",
     "swift-swift-testing.xml": "swift test (Swift Testing)",
     "end-to-end.xml": "end-to-end tests",
@@ -73,6 +75,10 @@ def main() -> int:
             if result == "failed":
                 failures.append(f"failed: microbench: {' '.join(case.split())}: {verdict}")
         report_line("micro-benchmarks", counts, totals)
+    for facts in sorted(folder.glob("*.covered")):
+        for line in facts.read_text().splitlines():
+            what, _, version = line.partition("\t")
+            covered[what].add(version)
     if covered:
         print("covered:")
         for what in sorted(covered):
