@@ -8,6 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import tools  # noqa: E402
+from harness.browser import BrowserStage, PageRelay, Tab  # noqa: E402
 from harness.certificates import Authority  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.deploy import Deployer, literal  # noqa: E402
@@ -234,3 +236,106 @@ def database_on() -> Iterator[Callable[..., str]]:
     yield create
     for cluster, name in made:
         drop(cluster, name)
+
+
+# For the tests of databases in browsers
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[BrowserStage]:
+    """One Chromium and one server of pages."""
+    stage = BrowserStage()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="session")
+def page_relay(folder: Path) -> Iterator[PageRelay]:
+    """The relay that the harmless tests of browsers share."""
+    relay = PageRelay(folder / "page-relay")
+    yield relay
+    relay.stop()
+
+
+@pytest.fixture(scope="session")
+def common_tabs(stage: BrowserStage) -> Iterator[list[Tab]]:
+    """The tab that the harmless tests share, if there is one by now."""
+    tabs: list[Tab] = []
+    yield tabs
+    for tab in tabs:
+        tab.close()
+
+
+class DirectTab:
+    """A server's database in the place of a tab's: what a client must see anyway."""
+
+    def __init__(self, cluster: Cluster, database: str):
+        self.shared_at = cluster.direct().with_database(database)
+        self._ask = partial(cluster.sql, database=database)
+
+    def query(self, sql: str) -> list[list[str]]:
+        return [line.split("|") for line in self._ask(sql).splitlines()]
+
+
+@pytest.fixture
+def tab(request: pytest.FixtureRequest, covers: Callable[[str, str], None]) -> Iterator[Tab | DirectTab]:
+    """A tab with an empty database that is shared; a test that hurts it gets the next one a new one."""
+    if tools.DIRECT:
+        new_database = request.getfixturevalue("new_database")
+        yield DirectTab(request.getfixturevalue("cluster"), new_database("tab"))
+        return
+    stage, page_relay, common_tabs = map(
+        request.getfixturevalue, ("stage", "page_relay", "common_tabs")
+    )
+    covers("Chromium", stage.chromium.version)
+    if not common_tabs:
+        common_tabs.append(stage.tab())
+        common_tabs[0].boot()
+        common_tabs[0].share(page_relay)
+    tab = common_tabs[0]
+    yield tab
+    try:
+        tab.ask("tab.clean", seconds=15)
+    except Exception:
+        common_tabs.remove(tab)
+        tab.close()
+        raise
+
+
+@pytest.fixture
+def tab_share(tab: Tab) -> Endpoint:
+    """Where clients reach the database of the common tab."""
+    return tab.shared_at
+
+
+@pytest.fixture
+def new_tab(
+    stage: BrowserStage, page_relay: PageRelay, covers: Callable[[str, str], None]
+) -> Iterator[Callable[..., Tab]]:
+    """Opens a tab of the test's own, with an engine, and shares it."""
+    covers("Chromium", stage.chromium.version)
+    tabs: list[Tab] = []
+
+    def open_tab(at: PageRelay | None = None, boot: dict | None = None, **options) -> Tab:
+        tabs.append(stage.tab())
+        tabs[-1].boot(**(boot or {}))
+        tabs[-1].share(at or page_relay, **options)
+        return tabs[-1]
+
+    yield open_tab
+    for tab in tabs:
+        tab.close()
+
+
+@pytest.fixture
+def new_page_relay(tmp_path: Path) -> Iterator[Callable[..., PageRelay]]:
+    """Starts a relay of the test's own that pages reach."""
+    relays: list[PageRelay] = []
+
+    def start(*more: str, **options) -> PageRelay:
+        relays.append(PageRelay(tmp_path / f"page-relay-{len(relays)}", *more, **options))
+        return relays[-1]
+
+    yield start
+    for relay in relays:
+        relay.stop()
