@@ -1,7 +1,7 @@
 import NIOCore
 import PostgresWire
-import SharedSession
 import SharePolicy
+import SharedSession
 
 /// The way to the one session of a sandbox: a stream of a tunnel, or database.build's page.
 ///

@@ -9,6 +9,8 @@ public enum LogKey: String, CaseIterable, Sendable {
     case address
     /// A byte count.
     case bytes
+    /// Which client of a shared session, by number.
+    case client
     /// A certificate's or key's file.
     case file
     /// How many.
@@ -17,6 +19,8 @@ public enum LogKey: String, CaseIterable, Sendable {
     case error
     /// The tunnel's generation.
     case generation
+    /// Which client of a shared session had it, by number.
+    case holder
     /// Which link of a tunnel, from 0.
     case link
     /// Where a door listens.

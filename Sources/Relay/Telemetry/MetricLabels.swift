@@ -32,6 +32,17 @@ public enum TransportLabel: String, MetricLabel {
     case raw
 }
 
+/// Which patience of a shared session ran out.
+public enum SessionTimeoutLabel: String, MetricLabel {
+    /// The label's name.
+    public static let labelName = "what"
+
+    /// A client that waited for its turn.
+    case wait
+    /// A client that kept the session idle while others waited.
+    case idle
+}
+
 /// The class of an HTTP status.
 public enum StatusLabel: String, MetricLabel {
     /// The label's name.

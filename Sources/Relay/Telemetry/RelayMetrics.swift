@@ -25,6 +25,15 @@ public import SharePolicy
 /// - `pgshare_link_resumes_total` (counter): links that came back and went on.
 /// - `pgshare_links_lost_total` (counter): links that did not come back in time.
 /// - `pgshare_tunnel_takeovers_total` (counter): tunnels that took over from an older one.
+/// - `pgshare_session_clients_waiting` (gauge): clients of browsers' databases that wait for
+///   their turn now.
+/// - `pgshare_session_wait_seconds` (histogram): how long they waited, those that had to.
+/// - `pgshare_session_timeouts_total{what}` (counter): clients that waited (`wait`) or kept others
+///   waiting (`idle`) for too long.
+/// - `pgshare_engine_calls_total` (counter): calls to browsers' databases, the relay's own
+///   included.
+/// - `pgshare_engine_faults_total` (counter): calls that failed outside of SQL.
+/// - `pgshare_engine_restarts_total` (counter): browsers' databases that were restarted.
 /// - `pgshare_http_connections_open` (gauge): connections to the HTTPS port now, tunnels
 ///   included.
 /// - `pgshare_http_responses_total{status}` (counter): answers by class: `1xx` (upgrades) to
@@ -69,6 +78,18 @@ public final class RelayMetrics: Sendable {
     public let bytesToClient = Counter()
     /// Bytes of clients that were sent towards databases, TLS and frames not counted.
     public let bytesToDatabase = Counter()
+    /// Clients of shared sessions that wait for their turn now.
+    public let sessionClientsWaiting = Gauge()
+    /// How long exchanges waited for their turn, those that had to.
+    public let sessionWaitSeconds = DurationHistogram()
+    /// Clients of shared sessions that were ended over somebody's patience.
+    public let sessionTimeouts = LabeledCounter<SessionTimeoutLabel>()
+    /// Calls to engines in browsers.
+    public let engineCalls = Counter()
+    /// Those that failed outside of SQL.
+    public let engineFaults = Counter()
+    /// Engines whose session is new.
+    public let engineRestarts = Counter()
     /// Connections to the HTTPS port now, upgraded ones included.
     public let httpConnectionsOpen = Gauge()
     /// Answers of the HTTP API, by class of status.
@@ -88,6 +109,7 @@ public final class RelayMetrics: Sendable {
         var page = PrometheusPage()
         self.writeClients(to: &page)
         self.writeTunnels(to: &page)
+        self.writeSessions(to: &page)
         self.writeHTTP(to: &page)
         page.writeProcess()
         return page.text
@@ -116,6 +138,21 @@ public final class RelayMetrics: Sendable {
         page.write("link_resumes_total", "Links resumed after a drop.", self.resumes)
         page.write("links_lost_total", "Links that did not come back.", self.linksLost)
         page.write("tunnel_takeovers_total", "Tunnels that took over.", self.takeOvers)
+    }
+
+    private func writeSessions(to page: inout PrometheusPage) {
+        page.write(
+            "session_clients_waiting", "Clients that wait for a shared session now.",
+            self.sessionClientsWaiting)
+        page.write(
+            "session_wait_seconds", "How long clients waited for a shared session.",
+            self.sessionWaitSeconds)
+        page.write(
+            "session_timeouts_total", "Clients ended over waiting or keeping others waiting.",
+            self.sessionTimeouts)
+        page.write("engine_calls_total", "Calls to engines in browsers.", self.engineCalls)
+        page.write("engine_faults_total", "Calls that failed outside of SQL.", self.engineFaults)
+        page.write("engine_restarts_total", "Engines that were restarted.", self.engineRestarts)
     }
 
     private func writeHTTP(to page: inout PrometheusPage) {

@@ -4,13 +4,15 @@ import NIOConcurrencyHelpers
 import NIOCore
 import PostgresWire
 import SharePolicy
+import SharedSession
 import TunnelTransport
 import TunnelWire
 
 /// The relay's end of one tunnel: the links of one agent, for one share.
 ///
 /// A client is served by the link of its own event loop if there is one that is not busy with
-/// bulk data; by another if not.
+/// bulk data; by another if not. A browser has one link, and one session that a ``SessionHost``
+/// shares between all clients.
 final class RelayTunnel: ClientAcceptor {
     /// One link and where it lives. Only `link` is bound to its event loop.
     struct Seat: Sendable {
@@ -36,6 +38,8 @@ final class RelayTunnel: ClientAcceptor {
 
     private struct State {
         var seats: [Seat] = []
+        /// Serves the clients of a browser.
+        var host: SessionHost?
         /// No link is taken in any more.
         var isOver = false
         /// The last link has ended, and that was said.
@@ -47,6 +51,8 @@ final class RelayTunnel: ClientAcceptor {
     let shareID: ShareID
     let owner: OwnerID
     let generation: UInt64
+    /// Whether it has one session, a browser's.
+    let isBrowser: Bool
     private let expiresAt: Date?
     private let environment: TunnelEnvironment
     private let state = NIOLockedValueBox(State())
@@ -55,6 +61,7 @@ final class RelayTunnel: ClientAcceptor {
         self.shareID = share.id
         self.owner = share.owner
         self.generation = share.generation
+        self.isBrowser = share.kind == .browser
         self.expiresAt = share.expiresAt
         self.environment = environment
     }
@@ -64,9 +71,10 @@ final class RelayTunnel: ClientAcceptor {
     /// Takes a link in, unless its event loop has one or the tunnel is over.
     func add(_ seat: Seat) -> Bool {
         self.state.withLockedValue { state in
-            guard !state.isOver, !state.seats.contains(where: { $0.loop === seat.loop }) else {
-                return false
-            }
+            let isTaken =
+                self.isBrowser
+                ? !state.seats.isEmpty : state.seats.contains { $0.loop === seat.loop }
+            guard !state.isOver, !isTaken else { return false }
             state.seats.append(seat)
             return true
         }
@@ -137,9 +145,32 @@ final class RelayTunnel: ClientAcceptor {
         return usable.first { !$0.load.isBulk } ?? own ?? usable.first
     }
 
+    // MARK: A browser
+
+    /// Opens the one session of a browser. On the event loop of its link, which just stands.
+    func openSession(on link: Link, limits: SessionLimits) {
+        let engine = EngineStream(link: link)
+        let host = SessionHost(
+            engine: engine, shareID: self.shareID, limits: limits, on: link.eventLoop,
+            environment: self.environment)
+        self.state.withLockedValue { $0.host = host }
+        engine.open()
+    }
+
+    /// The link of a browser is cut, or goes on. On its event loop.
+    func linkIsAway(_ isAway: Bool) {
+        self.state.withLockedValue { $0.host }?.engineAway(isAway)
+    }
+
     // MARK: ClientAcceptor
 
     func accept(_ client: AdmittedClient, channel: any Channel) {
+        if self.isBrowser {
+            guard let host = self.state.withLockedValue({ $0.host }) else {
+                return ClientStream.refuse(.agentOffline, client, channel: channel)
+            }
+            return host.accept(client, channel: channel)
+        }
         guard let seat = self.seat(for: channel.eventLoop) else {
             ClientStream.refuse(.agentOffline, client, channel: channel)
             return

@@ -2,6 +2,7 @@ import Foundation
 import Logging
 import NIOCore
 import SharePolicy
+import SharedSession
 import TunnelTransport
 import TunnelWire
 
@@ -62,14 +63,17 @@ final class RelayTunnelDoor: TunnelDoor {
         }
         claimed.whenComplete { result in
             switch result {
-            case .success(let share): self.serve(share, connection)
+            case .success(let share):
+                self.serve(share, self.configuration.sessionLimits(request), connection)
             case .failure(let error): self.refuse(error, connection)
             }
         }
     }
 
     /// The share is the owner's: this tunnel serves it, and a stale one is displaced at once.
-    private func serve(_ share: Share, _ connection: TunnelConnection) {
+    private func serve(
+        _ share: Share, _ session: SessionLimits?, _ connection: TunnelConnection
+    ) {
         guard connection.channel.isActive else { return }
         let tunnel = RelayTunnel(share: share, environment: self.environment)
         switch self.directory.tunnelUp(
@@ -81,6 +85,8 @@ final class RelayTunnelDoor: TunnelDoor {
             if let displaced = displaced as? RelayTunnel {
                 self.environment.metrics.takeOvers.add()
                 self.displace(displaced)
+            } else {
+                displaced?.end(.tunnelLost)
             }
         }
         self.registry.insert(tunnel)
@@ -92,7 +98,7 @@ final class RelayTunnelDoor: TunnelDoor {
                 .generation: "\(share.generation)",
                 .transport: connection.transport.label.rawValue,
             ])
-        self.addLink(to: tunnel, share, connection)
+        self.addLink(to: tunnel, share, session, connection)
     }
 
     /// A newer tunnel of the owner took over. Clients of the old one cannot move: they are told.
@@ -107,16 +113,18 @@ final class RelayTunnelDoor: TunnelDoor {
             tunnel.owner == connection.owner, tunnel.joinSecret.matches(join.secret),
             let share = self.directory.find(.id(tunnel.shareID))?.share
         else { return self.refuse(.resumeExpired, connection) }
-        self.addLink(to: tunnel, share, connection)
+        self.addLink(to: tunnel, share, nil, connection)
     }
 
     private func addLink(
-        to tunnel: RelayTunnel, _ share: Share, _ connection: TunnelConnection
+        to tunnel: RelayTunnel, _ share: Share, _ session: SessionLimits?,
+        _ connection: TunnelConnection
     ) {
         let loop = connection.channel.eventLoop
         let load = LinkLoad()
-        let link = Link(
-            role: .relay, limits: self.configuration.limits, eventLoop: loop, load: load)
+        let limits =
+            tunnel.isBrowser ? self.configuration.browserLimits : self.configuration.limits
+        let link = Link(role: .relay, limits: limits, eventLoop: loop, load: load)
         let seat = RelayTunnel.Seat(
             session: TunnelSecret.random(), loop: loop,
             link: NIOLoopBound(link, eventLoop: loop), load: load,
@@ -136,6 +144,7 @@ final class RelayTunnelDoor: TunnelDoor {
         let welcome = self.welcome(tunnel, share, seat, isSpare: false)
         if connection.answer(welcome.frame, handler: handler) {
             link.attach(handler)
+            if let session { tunnel.openSession(on: link, limits: session) }
         } else {
             link.end(nil, reset: .tunnelLost)
         }
@@ -145,6 +154,8 @@ final class RelayTunnelDoor: TunnelDoor {
         _ tunnel: RelayTunnel, _ share: Share, _ seat: RelayTunnel.Seat, isSpare: Bool
     ) -> HelloOK {
         let configuration = self.configuration
+        let limits = tunnel.isBrowser ? configuration.browserLimits : configuration.limits
+        let grace = self.grace(of: tunnel)
         let id = share.id.rawValue
         return HelloOK(
             share: id, name: share.name?.rawValue,
@@ -152,10 +163,15 @@ final class RelayTunnelDoor: TunnelDoor {
             port: configuration.postgresPort, domain: configuration.domain,
             expiresAt: share.expiresAt?.timeIntervalSince1970 ?? 0,
             generation: share.generation, tunnel: tunnel.id,
-            tunnelSecret: tunnel.joinSecret.reveal, links: configuration.links,
+            tunnelSecret: tunnel.joinSecret.reveal,
+            links: tunnel.isBrowser ? 1 : configuration.links,
             isSpare: isSpare, session: seat.session, resumeSecret: seat.secret.reveal,
-            graceSeconds: Int(configuration.grace.nanoseconds / 1_000_000_000),
-            replayBytes: configuration.limits.replayBytes)
+            graceSeconds: Int(grace.nanoseconds / 1_000_000_000),
+            replayBytes: limits.replayBytes)
+    }
+
+    fileprivate func grace(of tunnel: RelayTunnel) -> TimeAmount {
+        tunnel.isBrowser ? self.configuration.browserGrace : self.configuration.grace
     }
 
     // MARK: RESUME
@@ -226,6 +242,7 @@ final class RelayTunnelDoor: TunnelDoor {
         } catch {
             return connection.refuse(LinkError(error))
         }
+        resumption.tunnel.linkIsAway(false)
         self.environment.metrics.resumes.add()
         self.environment.metrics.linksOpen.increment(connection.transport.label)
         self.environment.logger.log(
@@ -296,7 +313,8 @@ private final class RelayLinkKeeper: LinkDelegate {
         self.markDisconnected()
         // Also where a newer connection is taking over: that one may die before it stands, and
         // resuming cancels the grace.
-        link.expire(in: self.door.configuration.grace)
+        link.expire(in: self.door.grace(of: self.tunnel))
+        self.tunnel.linkIsAway(true)
         guard reason != .replaced else { return }
         self.door.environment.logger.log(
             .info, "link lost, waiting for it to resume",

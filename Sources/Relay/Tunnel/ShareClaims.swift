@@ -80,23 +80,34 @@ struct ShareClaims: Sendable {
             let method = Share.AuthMethod(rawValue: request.auth),
             method == .scram || verifier.iterations <= Self.maximumPasswordIterations
         else { throw TunnelRefusal(.badRequest, detail: "verifier or auth") }
+        guard request.sessions ?? 1 == 1 else {
+            throw TunnelRefusal(.badRequest, detail: "sessions")
+        }
         var generator = SystemRandomNumberGenerator()
         return Share(
             id: askedID.flatMap { $0 } ?? ShareID.make(using: &generator),
-            name: name.flatMap { $0 }, owner: owner,
+            kind: request.sessions == nil ? .agent : .browser, name: name.flatMap { $0 },
+            owner: owner,
             verifier: verifier.text, authMethod: method,
-            limits: try Self.limits(request), createdAt: now,
+            limits: try self.limits(request), createdAt: now,
             expiresAt: try self.expiry(request, now: now),
             database: String(request.database.prefix(255)),
             user: String(request.user.prefix(255)))
     }
 
-    private static func limits(
+    private func limits(
         _ request: Hello.ShareRequest
     ) throws(TunnelRefusal) -> ShareLimits {
         var limits = ShareLimits()
         limits.maximumClients = request.maxConnections
         limits.readOnly = request.readOnly
+        if request.sessions != nil {
+            // A superuser's session cannot promise that.
+            guard !request.readOnly else { throw TunnelRefusal(.badRequest, detail: "readOnly") }
+            if self.configuration.exclusive || request.exclusive == true {
+                limits.maximumClients = 1
+            }
+        }
         for text in request.allow {
             guard let network = CIDR(text) else {
                 throw TunnelRefusal(.badRequest, detail: "allow")
