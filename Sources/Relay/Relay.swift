@@ -6,6 +6,7 @@ import NIOPosix
 public import ServiceLifecycle
 import SharePolicy
 import ShareStore
+import SharedSession
 
 /// The public server: the front door, the tunnel door, and what they share.
 public final class Relay: Service {
@@ -225,6 +226,11 @@ private struct RelayHouse: Sendable {
         tunnels.postgresPort = postgresPort
         tunnels.links = max(1, self.configuration.eventLoops)
         tunnels.grace = self.configuration.grace
+        tunnels.browserGrace = self.configuration.browserGrace
+        tunnels.session.waitTimeout = self.configuration.sessionWait
+        tunnels.session.idleTimeout = self.configuration.sessionIdle
+        tunnels.session.noticeAfter = self.configuration.sessionNotice
+        tunnels.exclusive = self.configuration.isExclusive
         let environment = TunnelEnvironment(
             cancels: self.cancels, metrics: self.metrics, logger: self.logger)
         return RelayTunnelDoor(

@@ -36,6 +36,17 @@ public struct RelayConfiguration: Sendable {
     public var eventLoops = max(1, System.coreCount / 2)
     /// How long a cut link waits to be resumed.
     public var grace = TimeAmount.seconds(30)
+    /// How long the cut link of a browser waits: tabs are frozen and laptops sleep for longer.
+    public var browserGrace = TimeAmount.seconds(60)
+    /// How long a client waits for its turn in a browser's one session. A share may ask for
+    /// another time.
+    public var sessionWait = TimeAmount.seconds(60)
+    /// How long a client may keep that session idle in a transaction while others wait.
+    public var sessionIdle = TimeAmount.seconds(10)
+    /// How long a client waits before it is told whom it waits for.
+    public var sessionNotice = TimeAmount.seconds(5)
+    /// Whether every database in a browser takes one client at a time.
+    public var isExclusive = false
 
     /// Creates the defaults for a state folder.
     public init(stateFolder: String) {

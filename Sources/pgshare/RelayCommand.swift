@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOCore
 import Relay
 import ServiceLifecycle
 import SharePolicy
@@ -44,6 +45,16 @@ struct RelayCommand: AsyncParsableCommand {
     var jwtSecretFile: String?
     @Option(help: "Event loops, and links a tunnel; default: half of the cores.")
     var links: Int?
+    @Option(help: "How long a client waits for its turn in a browser's database; default: 60s.")
+    var sessionWait: String?
+    @Option(help: "How long one may idle in a transaction while others wait; default: 10s.")
+    var sessionIdle: String?
+    @Option(help: "How long a client waits before it is told for whom; default: 5s.")
+    var sessionNotice: String?
+    @Option(help: "How long a browser that was cut off may take to come back; default: 60s.")
+    var browserGrace: String?
+    @Flag(help: "Let one client at a time use a database in a browser.")
+    var exclusive = false
     @Option(help: "text or json; default: text.")
     var logFormat: String?
     @Option(help: "trace, debug, info, notice, warning or error; default: info.")
@@ -102,7 +113,38 @@ struct RelayCommand: AsyncParsableCommand {
             }
             configuration.eventLoops = links
         }
+        try await self.setSessions(settings, &configuration)
         return configuration
+    }
+
+    /// What is set of databases in browsers.
+    private func setSessions(
+        _ settings: Settings, _ configuration: inout RelayConfiguration
+    ) async throws {
+        configuration.sessionWait =
+            try await self.span(settings, .sessionWait, self.sessionWait)
+            ?? configuration.sessionWait
+        configuration.sessionIdle =
+            try await self.span(settings, .sessionIdle, self.sessionIdle)
+            ?? configuration.sessionIdle
+        configuration.sessionNotice =
+            try await self.span(settings, .sessionNotice, self.sessionNotice)
+            ?? configuration.sessionNotice
+        configuration.browserGrace =
+            try await self.span(settings, .browserGrace, self.browserGrace)
+            ?? configuration.browserGrace
+        configuration.isExclusive = try await settings.bool(.exclusive, flag: self.exclusive)
+    }
+
+    /// A span of 1 s to 1 h; nil when nothing sets it.
+    private func span(
+        _ settings: Settings, _ key: SettingKey, _ flag: String?
+    ) async throws -> TimeAmount? {
+        guard let duration = try await settings.duration(key, flag: flag) else { return nil }
+        guard (Duration.seconds(1)...Duration.seconds(3_600)).contains(duration) else {
+            throw SettingsError.unusableValue(key, expected: "a time from 1s to 1h")
+        }
+        return .seconds(duration.components.seconds)
     }
 
     /// Whose JSON Web Tokens are believed; nil where nothing is said of any.

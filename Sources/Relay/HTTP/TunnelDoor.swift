@@ -48,6 +48,8 @@ package struct ShareStatus: Hashable, Codable, Sendable {
     }
 
     package var id: String
+    /// What stands at its other end.
+    package var kind = Share.Kind.agent
     package var name: String?
     package var state: State
     package var database: String
@@ -100,10 +102,11 @@ package struct ShareStatus: Hashable, Codable, Sendable {
             database: share.database, user: share.user, clients: clients,
             maxConnections: share.limits.maximumClients, createdAt: share.createdAt,
             expiresAt: share.expiresAt, revokedAt: share.revokedAt)
+        self.kind = share.kind
     }
 
     private enum CodingKeys: String, CodingKey {
-        case id, name, state, database, user, host, port, login, clients
+        case id, kind, name, state, database, user, host, port, login, clients
         case maxConnections = "max_connections"
         case createdAt = "created_at"
         case expiresAt = "expires_at"

@@ -33,6 +33,11 @@ enum SettingKey: String, CaseIterable, Sendable {
     case allow
     case allDatabases = "all-databases"
     case links
+    case sessionWait = "session-wait"
+    case sessionIdle = "session-idle"
+    case sessionNotice = "session-notice"
+    case browserGrace = "browser-grace"
+    case exclusive
     case transport
     case sourcePassword = "source-password"
     case targetPassword = "target-password"
@@ -66,9 +71,12 @@ enum SettingKey: String, CaseIterable, Sendable {
             true
         case .config, .domain, .postgresListen, .httpsListen, .httpListen, .tlsCert, .tlsKey,
             .state, .open, .logFormat, .logLevel, .relay, .caFile, .database, .id, .name, .auth,
-            .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .transport, .plan,
+            .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .sessionWait,
+            .sessionIdle,
+            .sessionNotice, .browserGrace, .exclusive, .transport, .plan,
             .yes, .schemaOnly, .dataOnly, .schema, .excludeSchema, .table, .verify, .method, .jobs,
-            .ownership, .jwtIssuer, .jwtAudience, .jwtJWKS, .jwtSecretFile, .replace, .noKeep, .noAnalyze:
+            .ownership, .jwtIssuer, .jwtAudience, .jwtJWKS, .jwtSecretFile, .replace, .noKeep,
+            .noAnalyze:
             false
         }
     }
