@@ -1,4 +1,5 @@
 package import NIOCore
+import PostgresWire
 
 /// Many Postgres clients on one backend session, each as if it were alone.
 ///
@@ -11,6 +12,8 @@ package import NIOCore
 /// for. Between two clients, *hidden* calls learn what the first one changed in the session and put
 /// back what the second one had.
 ///
+/// Each verb changes facts; then ``settle(now:)`` looks at the facts alone to find the next step.
+///
 /// Pure: no channel, no clock, no logger. After each verb run ``nextAction()`` until it is nil, and
 /// call ``tick(now:)`` at ``nextDeadline``.
 package struct SharedSession: Sendable {
@@ -18,6 +21,18 @@ package struct SharedSession: Sendable {
     let capabilities: EngineCapabilities
 
     var clients: [SessionClientID: SessionClientState] = [:]
+    var queue = LeaseQueue()
+    /// Whose exchange it is.
+    var holder: SessionClientID?
+    /// Whose settings are in the engine's session; nil where they are nobody's.
+    var settled: SessionClientID?
+    /// Who keeps the session for what cannot be taken out of it.
+    var pinned: SessionClientID?
+    /// Until when the session stays taken though nobody waits.
+    var lingerUntil: NIODeadline?
+    var engine = EngineState()
+    var call: EngineCall?
+    var output = ReplyOutput()
     var actions = ActionList()
 
     package init(limits: SessionLimits, capabilities: EngineCapabilities) {
@@ -29,10 +44,7 @@ package struct SharedSession: Sendable {
     package var clientCount: Int { self.clients.count }
 
     /// Clients that wait for their turn.
-    package var waitingCount: Int { 0 }
-
-    /// When ``tick(now:)`` is due, or nil.
-    package var nextDeadline: NIODeadline? { nil }
+    package var waitingCount: Int { self.queue.count }
 
     /// What to do next, or nil until the next verb.
     package mutating func nextAction() -> Action? { self.actions.next() }
@@ -45,7 +57,15 @@ package struct SharedSession: Sendable {
         _ arrival: SessionArrival,
         now: NIODeadline
     ) {
-        self.clients[id] = SessionClientState(arrival: arrival)
+        guard self.clients[id] == nil, self.engine.presence != .gone else { return }
+        self.clients[id] = SessionClientState(
+            id: id, arrival: arrival, generation: self.engine.generation)
+        if arrival.request.isReplication {
+            self.end(id, .replication)
+        } else {
+            self.enqueue(id, now: now)
+        }
+        self.settle(now: now)
     }
 
     /// Bytes of a client, cut anywhere.
@@ -53,78 +73,85 @@ package struct SharedSession: Sendable {
         _ bytes: ByteBuffer,
         from id: SessionClientID,
         now: NIODeadline
-    ) {}
+    ) {
+        guard self.clients[id] != nil else { return }
+        self.clients[id]?.inbox.receive(bytes)
+        if self.holder == id { self.clients[id]?.silentSince = now }
+        self.lookAtInbox(of: id, now: now)
+        self.settle(now: now)
+        self.updatePause(id)
+    }
 
     /// A client's socket is gone; also after ``Action/close(_:)``.
     package mutating func left(_ id: SessionClientID, now: NIODeadline) {
-        self.clients[id] = nil
+        guard self.clients[id] != nil else { return }
+        self.forget(id)
+        self.settle(now: now)
     }
-
-    /// Somebody brought this client's cancel key.
-    package mutating func cancel(_ id: SessionClientID, now: NIODeadline) {}
 
     /// A client's socket takes nothing, or takes again.
     package mutating func stalled(
         _ id: SessionClientID,
         _ isStalled: Bool,
         now: NIODeadline
-    ) {}
+    ) {
+        self.clients[id]?.isStalled = isStalled
+        if self.holder == id { self.clients[id]?.silentSince = now }
+        self.settle(now: now)
+    }
 
     // MARK: Engine
 
     /// The engine is ours; the answer to ``Action/hold``.
-    package mutating func held(now: NIODeadline) {}
-
-    /// Part of a call's reply.
-    package mutating func replied(_ bytes: ByteBuffer, now: NIODeadline) {}
-
-    /// A call is over.
-    package mutating func done(now: NIODeadline) {}
-
-    /// A call failed outside of SQL and is over; `restarted` where the engine is new already.
-    package mutating func faulted(_ message: String, restarted: Bool, now: NIODeadline) {}
+    package mutating func held(now: NIODeadline) {
+        if self.engine.presence == .ours { self.engine.heldSince = now }
+        self.settle(now: now)
+    }
 
     /// The engine's session is new: settings, statements, LISTENs are gone.
-    package mutating func restarted(now: NIODeadline) {}
-
-    /// One whole NotificationResponse that came up outside of any call.
-    package mutating func notified(_ message: ByteBuffer, now: NIODeadline) {}
+    package mutating func restarted(now: NIODeadline) {
+        guard self.engine.presence != .gone else { return }
+        self.engineIsNew()
+        self.settle(now: now)
+    }
 
     /// The way to the engine takes no ``Action/data(_:)`` for a while, or takes it again: whoever
     /// sends it something large is not read meanwhile.
-    package mutating func engineStalled(_ isStalled: Bool, now: NIODeadline) {}
+    package mutating func engineStalled(_ isStalled: Bool, now: NIODeadline) {
+        self.engine.isStalled = isStalled
+        self.settle(now: now)
+    }
 
     /// The way to the engine is gone for a while and will come back as it was.
     package mutating func engineLost() {}
 
-    /// The engine is gone for good; every client is ended.
-    package mutating func engineGone(_ reason: String, now: NIODeadline) {}
+    // MARK: Parts that the others use
 
-    /// Time has passed.
-    package mutating func tick(now: NIODeadline) {}
-}
+    mutating func enqueue(_ id: SessionClientID, now: NIODeadline) {
+        guard !self.queue.contains(id), self.holder != id else { return }
+        self.queue.append(id)
+        self.clients[id]?.waitingSince = now
+        self.clients[id]?.isNoticed = false
+    }
 
-/// Actions that were not taken yet.
-struct ActionList: Sendable {
-    private var waiting: [SharedSession.Action] = []
-    private var first = 0
+    mutating func send(_ id: SessionClientID, _ bytes: ByteBuffer) {
+        guard bytes.readableBytes > 0 else { return }
+        self.actions.append(.send(id, bytes, credit: 0))
+    }
 
-    mutating func append(_ action: SharedSession.Action) { self.waiting.append(action) }
-
-    mutating func next() -> SharedSession.Action? {
-        guard self.first < self.waiting.count else { return nil }
-        defer {
-            self.first += 1
-            if self.first == self.waiting.count {
-                self.waiting.removeAll(keepingCapacity: true)
-                self.first = 0
+    /// A client is read as long as what it sends has a place to go.
+    mutating func updatePause(_ id: SessionClientID) {
+        guard let client = self.clients[id] else { return }
+        var mustPause = client.inbox.readableBytes >= self.limits.queuedBytes
+        if self.holder == id, client.owedReady == nil {
+            if self.call == nil {
+                mustPause = false
+            } else if let call = self.call, call.owner == .client(id), !call.isRunning {
+                mustPause = self.engine.isStalled && call.sentBytes > 0
             }
         }
-        return self.waiting[self.first]
+        guard mustPause != client.isPaused else { return }
+        self.clients[id]?.isPaused = mustPause
+        self.actions.append(mustPause ? .pause(id) : .resume(id))
     }
-}
-
-/// A client, as far as it is known.
-struct SessionClientState: Sendable {
-    var arrival: SessionArrival
 }

@@ -1,0 +1,239 @@
+package import NIOCore
+import PostgresWire
+
+/// Clients that go, are sent away, or give up.
+extension SharedSession {
+    /// Ends a client with an error, where it stands between two messages.
+    mutating func end(_ id: SessionClientID, _ ending: ClientEnding) {
+        guard self.clients[id] != nil else { return }
+        if case .client(id) = self.call?.owner, self.call?.matcher.isWithinMessage == true {
+            // An error in the middle of a row would be read as part of it.
+        } else {
+            self.output.write(ending.error.encoded(), to: id, into: &self.actions)
+        }
+        self.output.flush(to: id, into: &self.actions)
+        self.actions.append(.log(.ended(id, ending.error.sqlState)))
+        self.forget(id, closing: true)
+    }
+
+    mutating func end(all ending: ClientEnding) {
+        for id in self.clients.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            self.end(id, ending)
+        }
+    }
+
+    /// A client is gone; what it leaves in the engine is cleaned up next.
+    mutating func forget(_ id: SessionClientID, closing: Bool = false) {
+        guard var client = self.clients.removeValue(forKey: id) else { return }
+        if closing { self.actions.append(.close(id)) }
+        self.queue.remove(id)
+        if client.generation == self.engine.generation {
+            self.engine.condemned += client.statements.removeAll()
+        }
+        if self.engine.applying?.client == id {
+            self.engine.applying = nil
+            self.engine.settings = nil
+        }
+        let isHolder = self.holder == id
+        let isPinned = self.pinned == id
+        let isDirty = !client.dirty.isDisjoint(with: [.session, .mayRunStoredCode])
+        if isHolder {
+            self.holder = nil
+            if case .client(id) = self.call?.owner { self.dropGathered() }
+        }
+        if isPinned { self.pinned = nil }
+        if self.settled == id { self.settled = nil }
+        guard isHolder || isPinned || isDirty else { return }
+        self.engine.cleanup = .init(
+            client: id, needsSync: isHolder && (client.hasOpenExchange || self.call != nil),
+            needsReset: isPinned || isDirty)
+        if isDirty { self.engine.settings = nil }
+    }
+
+    mutating func stepCleanup() -> Bool {
+        guard let cleanup = self.engine.cleanup else { return true }
+        if cleanup.needsSync {
+            return self.start(.sync, SessionMessage.sync, expecting: .sync)
+        }
+        if self.engine.status != .idle {
+            self.actions.append(.log(.rolledBack(cleanup.client)))
+            return self.start(.rollback, "ROLLBACK")
+        }
+        if cleanup.needsReset { return self.start(.reset, Self.resetQuery) }
+        self.engine.cleanup = nil
+        return true
+    }
+
+    // MARK: Waiting clients
+
+    /// What a client sends while it has no lease: does it ask for one?
+    mutating func lookAtInbox(of id: SessionClientID, now: NIODeadline) {
+        while self.holder != id, let client = self.clients[id], client.isGreeted {
+            guard !self.queue.contains(id) else { return }
+            guard case .message(let type, let total, let here) = client.inbox.front else {
+                if case .malformed(let what) = client.inbox.front { self.end(id, .violation(what)) }
+                return
+            }
+            guard Self.isKnown(type) else {
+                _ = self.refuse(id, type)
+                return
+            }
+            switch type {
+            case .terminate: return self.forget(id, closing: true)
+            case .sync where here == total:
+                _ = self.clients[id]?.inbox.take(total)
+                self.clients[id]?.isSkipping = false
+                self.send(id, PostgresMessage.readyForQuery())
+            case .flush where here == total, .copyData, .copyDone, .copyFail:
+                self.clients[id]?.inbox.skipMessage()
+            default:
+                if client.isSkipping, type != .sync {
+                    self.clients[id]?.inbox.skipMessage()
+                    continue
+                }
+                guard client.isReady(queuedBytes: self.limits.queuedBytes) else { return }
+                return self.enqueue(id, now: now)
+            }
+        }
+    }
+
+    /// Answers the exchange in front of a waiting client's inbox with an error.
+    mutating func giveUp(_ id: SessionClientID, _ error: PostgresError, now: NIODeadline) {
+        guard let client = self.clients[id], self.queue.remove(id) else { return }
+        self.clients[id]?.waitingSince = nil
+        guard client.isGreeted else {
+            var error = error
+            error.severity = .fatal
+            return self.end(id, .init(error))
+        }
+        self.send(id, error.encoded())
+        if case .message(let type, _, _) = client.inbox.front,
+            type == .query || type == .functionCall
+        {
+            self.clients[id]?.inbox.skipMessage()
+            self.send(id, PostgresMessage.readyForQuery())
+        } else {
+            self.clients[id]?.isSkipping = true
+        }
+        self.lookAtInbox(of: id, now: now)
+    }
+
+    /// A statement that is too long is refused as the engine would: a transaction fails by it.
+    mutating func tooLong(_ type: MessageType, _ id: SessionClientID) -> Bool {
+        guard type == .query || self.call == nil || self.call?.isRunning == false else {
+            return false
+        }
+        guard self.runsFirstBeforeRefusal(type) else { return false }
+        self.clients[id]?.inbox.skipMessage()
+        self.begin(id, [])
+        self.openCall(id)
+        self.call?.substitute = PostgresError(
+            severity: .error, sqlState: SQLState(rawValue: "54000"),
+            message: "a statement of more than \(self.limits.statementBytes) bytes",
+            hint: "Use COPY or parameters for data.")
+        if type == .query {
+            self.call?.matcher.expect(.query([]))
+            self.gather(PostgresMessage.query(Self.refused))
+            self.runGathered()
+        } else {
+            self.call?.matcher.expect(.bind)
+            self.gather(SessionMessage.parse("", text: Self.refused))
+            self.runWithoutSync()
+        }
+        return false
+    }
+
+    /// A text that no engine takes.
+    static let refused = "refused"
+
+    private mutating func runsFirstBeforeRefusal(_ type: MessageType) -> Bool {
+        guard self.call != nil else { return true }
+        self.runWithoutSync()
+        return false
+    }
+
+    // MARK: Cancel
+
+    /// Somebody brought this client's cancel key.
+    package mutating func cancel(_ id: SessionClientID, now: NIODeadline) {
+        guard let client = self.clients[id] else { return }
+        if self.queue.contains(id) {
+            if client.isGreeted { self.giveUp(id, Self.cancelled, now: now) }
+        } else if self.holder == id, client.copy?.isReceiving == true {
+            self.cancelCopy(id)
+        } else if case .client(id) = self.call?.owner, self.call?.isRunning == true,
+            self.call?.matcher.isWithinMessage == false
+        {
+            self.send(id, SessionMessage.notice(Self.uninterruptible))
+        }
+        self.settle(now: now)
+    }
+
+    static let cancelled = PostgresError(
+        severity: .error, sqlState: .queryCanceled,
+        message: "canceling statement due to user request")
+    private static let uninterruptible = PostgresError(
+        severity: .notice, sqlState: SQLState(rawValue: "00000"),
+        message: "the engine in the browser cannot interrupt a running query; it goes on",
+        hint: "What waits for its turn can be cancelled.")
+
+    // MARK: The engine
+
+    /// The engine is gone for good; every client is ended.
+    package mutating func engineGone(_ reason: String, now: NIODeadline) {
+        self.engine.presence = .gone
+        self.end(all: .gone(reason))
+        self.call = nil
+        self.engine.cleanup = nil
+    }
+
+    /// A call failed outside of SQL and is over; `restarted` where the engine is new already.
+    package mutating func faulted(_ message: String, restarted: Bool, now: NIODeadline) {
+        guard self.engine.presence != .gone else { return }
+        var whose: SessionClientID?
+        if case .client(let id) = self.call?.owner { whose = id }
+        // A transaction is lost with its engine, whoever's call it was.
+        if whose == nil, self.holder != nil { whose = self.holder }
+        self.actions.append(.log(.faulted(whose)))
+        if let whose { self.end(whose, .faulted(message)) }
+        self.call = nil
+        self.engine.cleanup = nil
+        self.engine.applying = nil
+        self.engine.faultsInARow += 1
+        guard self.engine.faultsInARow <= Self.maximumFaults else {
+            return self.engineGone("the engine in the browser does not work any more", now: now)
+        }
+        if restarted {
+            self.engineIsNew()
+        } else if self.capabilities.restarts {
+            self.engine.presence = .restarting
+            self.actions.append(.restart)
+        } else {
+            self.engine.cleanup = .init(
+                client: whose ?? SessionClientID(rawValue: 0), needsSync: true, needsReset: true)
+            self.engine.settings = nil
+        }
+        self.settle(now: now)
+    }
+
+    /// Faults in a row before the engine is given up.
+    private static let maximumFaults = 3
+
+    mutating func engineIsNew() {
+        if let holder = self.holder, self.engine.status != .idle {
+            self.end(holder, .faulted("it was restarted within a transaction"))
+        }
+        if self.engine.presence == .restarting { self.engine.presence = .ours }
+        self.engine.generation += 1
+        self.engine.status = .idle
+        self.engine.settings = nil
+        self.engine.cleanup = nil
+        self.engine.condemned = []
+        self.engine.needsListens = true
+        self.engine.needsPageLook = true
+        self.engine.info = nil
+        self.settled = nil
+        self.pinned = nil
+        self.actions.append(.log(.restarted))
+    }
+}

@@ -1,0 +1,198 @@
+import NIOCore
+import PostgresWire
+
+/// Calls that no client asked for.
+extension SharedSession {
+    /// Starts a call with one simple Query. Always true: it may be over at once in a test.
+    mutating func start(_ purpose: HiddenPurpose, _ sql: String) -> Bool {
+        self.start(purpose, PostgresMessage.query(sql), expecting: .query([]))
+    }
+
+    mutating func start(
+        _ purpose: HiddenPurpose, _ message: ByteBuffer, expecting kind: ReplySlot.Kind
+    ) -> Bool {
+        var call = EngineCall(.hidden(purpose))
+        call.matcher.expect(kind, isHidden: true)
+        self.call = call
+        self.gather(message)
+        self.runGathered()
+        return false
+    }
+
+    mutating func look(_ purpose: HiddenPurpose, now: NIODeadline) -> Bool {
+        let isStale = self.engine.storedCodeSeen.map { now >= $0 + Self.storedCodeAge } ?? true
+        let sql = SessionInspection.query(
+            customCandidates: self.engine.customSettings,
+            storedCode: self.engine.storedCode == nil || (purpose == .pageLook && isStale))
+        if isStale { self.engine.storedCodeSeen = now }
+        return self.start(purpose, sql)
+    }
+
+    /// How long it is believed that the page has not changed code stored in the database.
+    private static let storedCodeAge = TimeAmount.seconds(5)
+
+    mutating func stepApplying() -> Bool {
+        guard let sql = self.engine.applying?.statements.popFirst() else {
+            self.engine.settings = self.engine.applying?.target
+            self.engine.applying = nil
+            return true
+        }
+        return self.start(.apply, sql)
+    }
+
+    /// The startup settings of a client, on top of none.
+    mutating func applyStartup(_ id: SessionClientID) -> Bool {
+        guard let client = self.clients[id] else { return true }
+        let startup = SessionInspection.startupSettings(client.arrival.request)
+        // Of several settings of one name the last one counts.
+        var values: [String: String] = [:]
+        for parameter in startup { values[parameter.name] = parameter.value }
+        let target = SessionSettings(values: values)
+        self.clients[id]?.needsStartup = false
+        self.clients[id]?.knowsStartup = values.isEmpty
+        self.engine.applying = .init(
+            statements: SessionInspection.applyStatement(
+                from: SessionSettings(), to: target)[...],
+            target: target, client: id)
+        return true
+    }
+
+    mutating func closeCondemned() -> Bool {
+        var call = EngineCall(.hidden(.closings))
+        var bytes = ByteBuffer()
+        for name in self.engine.condemned.prefix(Self.closingsACall) {
+            bytes.writeImmutableBuffer(SessionMessage.close(name))
+            call.matcher.expect(.close(nil), isHidden: true)
+        }
+        self.engine.condemned.removeFirst(min(Self.closingsACall, self.engine.condemned.count))
+        bytes.writeImmutableBuffer(SessionMessage.sync)
+        call.matcher.expect(.sync, isHidden: true)
+        self.call = call
+        self.gather(bytes)
+        self.runGathered()
+        return false
+    }
+
+    private static let closingsACall = 1_000
+
+    /// LISTENs of all clients, in an engine that is new.
+    mutating func listenAgain() -> Bool {
+        self.engine.needsListens = false
+        let channels = self.clients.values.reduce(into: Set<String>()) {
+            $0.formUnion($1.listens.channels)
+        }
+        guard !channels.isEmpty else { return true }
+        let texts = channels.sorted().map { "LISTEN " + SQLRewrite.identifier($0) }
+        return self.start(.listens, texts.joined(separator: "; "))
+    }
+
+    /// A client's statements, in an engine that is new. One that fails is not there any more.
+    mutating func prepareAgain(_ id: SessionClientID) -> Bool {
+        self.clients[id]?.statements.engineRestarted()
+        self.clients[id]?.generation = self.engine.generation
+        guard let table = self.clients[id]?.statements, !table.kept.isEmpty else { return true }
+        var call = EngineCall(.hidden(.reprepare(id)))
+        var bytes = ByteBuffer()
+        for (name, entry) in table.kept {
+            switch entry.kept {
+            case .parse(let rest):
+                bytes.writeImmutableBuffer(
+                    SessionMessage.parse(table.engineName(entry.number), rest: rest))
+                call.matcher.expect(.parse(name, entry), isHidden: true)
+            case .prepare(let text):
+                bytes.writeImmutableBuffer(SessionMessage.parse("", text: text.text))
+                bytes.writeImmutableBuffer(SessionMessage.bindUnnamed)
+                bytes.writeImmutableBuffer(SessionMessage.executeUnnamed)
+                call.matcher.expect(.bind, isHidden: true)
+                call.matcher.expect(.bind, isHidden: true)
+                call.matcher.expect(.execute(.prepare(name, entry)), isHidden: true)
+            case nil: continue
+            }
+            bytes.writeImmutableBuffer(SessionMessage.sync)
+            call.matcher.expect(.sync, isHidden: true)
+        }
+        self.call = call
+        self.gather(bytes)
+        self.runGathered()
+        return false
+    }
+
+    // MARK: Their ends
+
+    mutating func hiddenEnded(_ purpose: HiddenPurpose, _ call: EngineCall) {
+        switch purpose {
+        case .engineLook: self.sawEngine(call)
+        case .pageLook, .look: self.sawSession(purpose, call)
+        case .apply: self.applied(call)
+        case .sync: self.engine.cleanup?.needsSync = false
+        case .rollback: break
+        case .reset:
+            self.engine.cleanup = nil
+            self.engine.settings = nil
+        case .closings, .listens, .poke: break
+        case .reprepare(let id):
+            for (name, _) in self.clients[id]?.statements.kept ?? []
+            where !call.prepared.contains(name) {
+                self.clients[id]?.statements.forget(name)
+            }
+        case .copy(let id): self.copyAsideEnded(id, call)
+        case .discard(let id):
+            self.engine.settings = nil
+            self.clients[id]?.settings = SessionSettings()
+            self.clients[id]?.dirty = []
+        }
+    }
+
+    private mutating func sawEngine(_ call: EngineCall) {
+        guard let info = SessionInspection.readEngine(call.rows) else {
+            return self.end(all: .notUnderstood)
+        }
+        self.engine.info = info
+        for parameter in info.reported { self.engine.reported[parameter.name] = parameter.value }
+    }
+
+    private mutating func sawSession(_ purpose: HiddenPurpose, _ call: EngineCall) {
+        guard let info = self.engine.info,
+            let seen = SessionInspection.read(call.rows, engine: info)
+        else { return self.end(all: .notUnderstood) }
+        if let storedCode = seen.storedCode {
+            self.engine.storedCode = storedCode
+            self.engine.noteCustomSettings(storedCode.customSettings.sorted())
+        }
+        self.engine.settings = seen.settings
+        guard case .look(let id) = purpose, let id else {
+            if purpose == .pageLook {
+                self.settled = nil
+                self.engine.needsPageLook = false
+                if self.engine.pageSettings != seen.settings { self.engine.info = nil }
+                self.engine.pageSettings = seen.settings
+            }
+            return
+        }
+        self.clients[id]?.settings = seen.settings
+        self.clients[id]?.dirty = []
+        if self.clients[id]?.knowsStartup == false {
+            self.clients[id]?.knowsStartup = true
+            self.clients[id]?.startup = seen.settings
+        }
+        let isPinned = seen.hasTempObjects || seen.hasAdvisoryLocks || seen.hasHoldCursors
+        if isPinned { self.pinned = id } else if self.pinned == id { self.pinned = nil }
+    }
+
+    /// One statement of a change of settings was answered.
+    private mutating func applied(_ call: EngineCall) {
+        guard let error = call.error else { return }
+        let client = self.engine.applying?.client
+        self.engine.applying = nil
+        self.engine.settings = nil
+        self.settled = nil
+        if let client {
+            var error = PostgresError.parse(body: error.messageBody)
+            error.severity = .fatal
+            self.end(client, .init(error))
+        } else {
+            // The page's settings cannot be had any more; what there is now is the page's.
+            self.engine.needsPageLook = true
+        }
+    }
+}

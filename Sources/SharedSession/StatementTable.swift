@@ -1,0 +1,181 @@
+import NIOCore
+import PostgresWire
+
+/// A client's prepared statements: its names and the engine's.
+///
+/// One client's `s1` is not another's, so each has a number, and the engine knows it as
+/// `pgs<client>_<number>`. The unnamed statement is number 0. Names of SQL's PREPARE and of Parse
+/// are the same names, as in Postgres.
+struct StatementTable: Sendable {
+    struct Entry: Sendable, Hashable {
+        var number: Int
+        /// What Parse says behind the name, or the PREPARE of the engine's name; nil where it was
+        /// too large to be kept.
+        var kept: Kept?
+        /// What running it may leave behind.
+        var flags: SQLStatement.Flags
+        /// What it is.
+        var effect: StatementEffect
+    }
+
+    enum Kept: Sendable, Hashable {
+        case parse(ByteBuffer)
+        case prepare(ByteBuffer)
+
+        var readableBytes: Int {
+            switch self {
+            case .parse(let bytes), .prepare(let bytes): bytes.readableBytes
+            }
+        }
+    }
+
+    /// Statements a client may have at once. Postgres has no limit but memory.
+    static let maximumCount = 10_000
+    /// The number of the unnamed statement.
+    static let unnamed = 0
+
+    let prefix: String
+    private(set) var entries: [String: Entry] = [:]
+    private var keptBytes = 0
+    private var nextNumber = 1
+    /// Numbers given in this exchange to names that are not there (yet), and their names.
+    private var pending: [String: Entry] = [:]
+    private var shown: [Int: String] = [:]
+    /// Names of this exchange whose statements it takes away.
+    private var retired: Set<String> = []
+    /// Whether the engine may have the unnamed one.
+    var mayHaveUnnamed = false
+
+    init(client: SessionClientID) { self.prefix = "pgs\(client.rawValue)_" }
+
+    func engineName(_ number: Int) -> String { "\(self.prefix)\(number)" }
+
+    var isFull: Bool { self.entries.count + self.pending.count >= Self.maximumCount }
+    var isEmpty: Bool { self.entries.isEmpty && !self.mayHaveUnnamed }
+
+    /// A name as the engine's table of statements has it: its first 63 bytes.
+    ///
+    /// Source: `NAMEDATALEN` in PostgreSQL's `pg_config_manual.h`.
+    static func key(_ name: ByteBuffer) -> String {
+        String(decoding: name.readableBytesView.prefix(63), as: UTF8.self)
+    }
+
+    /// The statement of a name; for one that is not there, one that is not there in the engine
+    /// either, so that the engine says so.
+    mutating func resolve(_ name: String) -> Entry {
+        if let entry = self.pending[name] ?? self.entries[name] { return entry }
+        let entry = Entry(number: self.take(), kept: nil, flags: .all, effect: .none)
+        self.shown[entry.number] = name
+        return entry
+    }
+
+    /// The number for a statement that is going to be prepared; its own where it is there already,
+    /// so that the engine says so.
+    mutating func numberToPrepare(_ name: String) -> Int {
+        let there = self.pending[name]?.number ?? self.entries[name]?.number
+        let number = name.isEmpty ? Self.unnamed : there ?? self.take()
+        self.shown[number] = name
+        return number
+    }
+
+    /// A Parse or PREPARE was sent: later messages of the exchange may name it.
+    mutating func announce(_ name: String, _ entry: Entry) {
+        let isThere = self.pending[name] != nil || self.entries[name] != nil
+        // A name that is taken stays whose it was: the engine is going to refuse the new one.
+        if isThere, !name.isEmpty, !self.retired.contains(name) { return }
+        self.retired.remove(name)
+        self.pending[name] = entry
+        if entry.number == Self.unnamed { self.mayHaveUnnamed = true }
+    }
+
+    /// The engine has it.
+    mutating func confirm(_ name: String, _ entry: Entry, keeping limit: Int) {
+        self.forget(name)
+        var entry = entry
+        let bytes = entry.kept?.readableBytes ?? 0
+        if self.keptBytes + bytes > limit { entry.kept = nil } else { self.keptBytes += bytes }
+        self.entries[name] = entry
+    }
+
+    /// It is gone from the engine, or for the client.
+    mutating func forget(_ name: String) {
+        guard let entry = self.entries.removeValue(forKey: name) else { return }
+        self.keptBytes -= entry.kept?.readableBytes ?? 0
+    }
+
+    /// A name that a DEALLOCATE or a Close of this exchange is about to take away.
+    mutating func retire(_ name: String) {
+        self.pending[name] = nil
+        self.retired.insert(name)
+    }
+
+    /// A simple Query ends the unnamed statement; the engine's stays until the next Parse.
+    mutating func dropUnnamed() {
+        self.pending[""] = nil
+        self.forget("")
+    }
+
+    /// DEALLOCATE ALL was sent: names mean new statements from here on.
+    mutating func hideAll() {
+        let names = Set(self.entries.keys).union(self.pending.keys)
+        for name in names where !name.isEmpty {
+            let entry = Entry(number: self.take(), kept: nil, flags: .all, effect: .none)
+            self.shown[entry.number] = name
+            self.pending[name] = entry
+            self.retired.insert(name)
+        }
+    }
+
+    /// Forgets the named ones and returns what the engine calls them.
+    mutating func removeNamed() -> [String] {
+        var removed: [String] = []
+        for (name, entry) in self.entries where !name.isEmpty {
+            self.forget(name)
+            removed.append(self.engineName(entry.number))
+        }
+        return removed.sorted()
+    }
+
+    /// Forgets all and returns what the engine calls them.
+    mutating func removeAll() -> [String] {
+        var removed = self.removeNamed()
+        if self.mayHaveUnnamed { removed.append(self.engineName(Self.unnamed)) }
+        for entry in self.pending.values where entry.number != Self.unnamed {
+            removed.append(self.engineName(entry.number))
+        }
+        self.forget("")
+        self.mayHaveUnnamed = false
+        self.exchangeEnded()
+        return removed
+    }
+
+    /// The exchange is over: what was not confirmed is not there.
+    mutating func exchangeEnded() {
+        self.pending.removeAll()
+        self.shown.removeAll()
+        self.retired.removeAll()
+    }
+
+    /// Statements that an engine that is new must be given again, oldest first.
+    var kept: [(name: String, entry: Entry)] {
+        self.entries.map { ($0.key, $0.value) }.sorted { $0.1.number < $1.1.number }
+    }
+
+    /// What the client calls a number.
+    func name(of number: Int) -> String? {
+        if number == Self.unnamed { return "" }
+        return self.shown[number] ?? self.entries.first { $0.value.number == number }?.key
+    }
+
+    /// The engine is new. What was not kept is gone; what was, by number, must be prepared again.
+    mutating func engineRestarted() {
+        for (name, entry) in self.entries where entry.kept == nil { self.forget(name) }
+        self.exchangeEnded()
+        self.mayHaveUnnamed = self.entries[""] != nil
+    }
+
+    private mutating func take() -> Int {
+        defer { self.nextNumber += 1 }
+        return self.nextNumber
+    }
+}
