@@ -5,7 +5,7 @@
 
 import { FileSystem } from './filesystem.js';
 import { canSuspend, Instance } from './instance.js';
-import { ReplyScanner } from './output.js';
+import { inPieces, ReplyScanner } from './output.js';
 import { Session } from './session.js';
 import { concat, frontend, readResults } from './wire.js';
 
@@ -86,7 +86,7 @@ export class Engine extends Session {
     return this.#fileSystem.bytes;
   }
 
-  /** execProtocolRawStream gives pieces of 128 KiB and more, and waits for onRawData's promise. */
+  /** execProtocolRawStream gives pieces of at most 256 KiB and waits for onRawData's promise. */
   get streamsReplies() {
     return true;
   }
@@ -120,7 +120,7 @@ export class Engine extends Session {
    * @param {{onRawData: (piece: Uint8Array) => unknown}} options
    */
   async execProtocolRawStream(bytes, { onRawData }) {
-    await this.#queue(bytes, onRawData, true);
+    await this.#queue(bytes, inPieces(onRawData), true);
   }
 
   /**

@@ -4,6 +4,7 @@ import { concat, strings, TYPE } from './wire.js';
 
 /** Bytes a piece of a long reply has, at least; the last one of a reply may have fewer. */
 const PIECE_BYTES = 128 * 1024;
+const MAXIMUM_PIECE_BYTES = 256 * 1024;
 
 /**
  * The file that Postgres writes a reply to when it does not fit the window in memory. It takes
@@ -62,6 +63,28 @@ export class OutputFile {
     this.#used = 0;
     return rest.length > 0 ? this.#sink(rest) : undefined;
   }
+}
+
+/**
+ * A sink that gives what it gets to `reader` in pieces of at most 256 KiB, each a buffer of its
+ * own, the next when the promise of the one before is settled.
+ */
+export function inPieces(reader) {
+  const continued = (bytes) => {
+    let at = 0;
+    while (at < bytes.length) {
+      const whole = bytes.length <= MAXIMUM_PIECE_BYTES && bytes.length === bytes.buffer.byteLength;
+      const piece = whole ? bytes : bytes.slice(at, at + MAXIMUM_PIECE_BYTES);
+      at += piece.length;
+      const taken = reader(piece);
+      if (taken?.then !== undefined) {
+        const rest = bytes.subarray(at);
+        return Promise.resolve(taken).then(() => continued(rest));
+      }
+    }
+    return undefined;
+  };
+  return continued;
 }
 
 /**
