@@ -125,7 +125,8 @@ extension ScriptGenerator {
                     "PBDEH \(copy)", parts + [FrontendMessage.flush], readies: 0,
                     wait: .copyOrError))
             self.add(
-                ScriptStep("data, end", self.copyBody(), readies: 0, wait: .nothing, needsCopy: true)
+                ScriptStep(
+                    "data, end", self.copyBody(), readies: 0, wait: .nothing, needsCopy: true)
             )
             self.exchange("S", [])
         }

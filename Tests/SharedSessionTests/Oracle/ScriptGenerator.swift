@@ -130,7 +130,9 @@ struct ScriptGenerator {
         guard self.chance(1, of: 3) else { return self.query(self.statement()) }
         var parts = (0..<self.number(2..<5)).map { _ in self.statement() }
         if self.chance(1, of: 3) {
-            let word = self.pick(["begin", "commit", "rollback", "savepoint s", "set work_mem=2048"])
+            let word = self.pick([
+                "begin", "commit", "rollback", "savepoint s", "set work_mem=2048",
+            ])
             parts.insert(word, at: self.number(0..<parts.count))
         }
         self.query(parts.joined(separator: "; "))
@@ -203,7 +205,8 @@ struct ScriptGenerator {
         default:
             self.add(
                 ScriptStep(
-                    "stray CopyDone", [FrontendMessage.copyDone, FrontendMessage.query("select 7")],
+                    "stray CopyDone",
+                    [FrontendMessage.copyDone, FrontendMessage.query("select 7")],
                     readies: 1))
         }
     }

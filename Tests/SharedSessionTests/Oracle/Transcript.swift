@@ -86,9 +86,8 @@ struct Transcript: Sendable {
 
     private static func object(_ oid: UInt32) -> String { oid >= 16_384 ? "user" : "\(oid)" }
 
-    /// The first place where two runs differ, for a person; nil where they are equal.
-    ///
-    /// - Parameter isPrefix: The shared run may be shorter: its client vanished.
+    /// The first place where two runs differ, for a person; nil where they are equal. Where
+    /// `isPrefix`, the shared run may be shorter: its client vanished.
     static func difference(shared: [String], alone: [String], isPrefix: Bool) -> String? {
         let common = zip(shared, alone).prefix { $0 == $1 }.count
         if common == shared.count, isPrefix || common == alone.count { return nil }
