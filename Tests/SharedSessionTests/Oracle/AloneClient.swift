@@ -3,9 +3,8 @@ import TestSupport
 
 /// A script on a Postgres backend of its own: what the client must see.
 enum AloneClient {
-    /// Runs a script to its end.
-    ///
-    /// - Parameter cancelled: Steps that were cancelled before they ran, and so are not run here.
+    /// Runs a script to its end. Steps in `cancelled` were cancelled before they ran, and so are
+    /// not run here.
     static func run(
         _ script: ClientScript, on server: TestPostgres, database: String,
         cancelled: Set<Int> = []
