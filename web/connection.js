@@ -15,9 +15,9 @@
  */
 
 import {
-    AgentHandshake, Backoff, FrameType, LinkError, LinkMachine, ResetCode, Violation, jsonFrame,
-    readJSON,
-} from "./tunnel.js";
+    AgentHandshake, FrameType, LinkError, ResetCode, Violation, jsonFrame, readJSON,
+} from "./frames.js";
+import { Backoff, LinkMachine } from "./tunnel.js";
 
 /** From the dial to the relay's answer. Milliseconds. */
 const dialWithin = 10_000;

@@ -8,7 +8,7 @@
  * @module
  */
 
-import { concat, encodeAtMost, printable } from "./tunnel.js";
+import { concat, encodeAtMost, printable } from "./frames.js";
 import {
     RecordDecoder, RecordType, errorMessage, finalStatus, jsonRecord, notificationMessage,
     queryMessage, readRows, readyMessage, record, recordHeader, sqlIdentifier, sqlLiteral,

@@ -4,7 +4,7 @@ import { Engine, EngineHost } from "../engine-host.js";
 import {
     RecordType, jsonRecord, message, queryMessage, readyMessage, record,
 } from "../records.js";
-import { concat } from "../tunnel.js";
+import { concat } from "../frames.js";
 import { FakeDB } from "./support/fake-db.mjs";
 
 /** A host, a fake database, and the records that came out. */

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import {
-    Backoff, FrameDecoder, FrameType, LinkMachine, ResetCode, browserLimits, frame, jsonFrame,
-    numberFrame, readJSON,
-} from "../tunnel.js";
+    FrameDecoder, FrameType, ResetCode, frame, jsonFrame, numberFrame, readJSON,
+} from "../frames.js";
+import { Backoff, LinkMachine, browserLimits } from "../tunnel.js";
 import { RelayMachine } from "./support/relay-machine.mjs";
 
 function chunks(machine, now = 0) {

@@ -4,7 +4,7 @@ import {
     RecordDecoder, RecordType, errorMessage, finalStatus, jsonRecord, notificationMessage,
     queryMessage, readRows, readyMessage, record, recordHeader, sqlIdentifier, sqlLiteral,
 } from "../records.js";
-import { concat } from "../tunnel.js";
+import { concat } from "../frames.js";
 
 const stream = concat([
     record(RecordType.hold),

@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { LinkMachine, browserLimits, concat } from "../tunnel.js";
+import { concat } from "../frames.js";
+import { LinkMachine, browserLimits } from "../tunnel.js";
 import { randomBytes, seeded } from "./support/random.mjs";
 import { RelayMachine } from "./support/relay-machine.mjs";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Share, ShareError, share } from "../pgshare.js";
 import { RecordType, jsonRecord, queryMessage, record } from "../records.js";
-import { FrameType, jsonFrame } from "../tunnel.js";
+import { FrameType, jsonFrame } from "../frames.js";
 import { FakeDB } from "./support/fake-db.mjs";
 import { FakeRelay } from "./support/fake-relay.mjs";
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import test from "node:test";
 import {
     FrameDecoder, FrameType, ResetCode, frame, jsonFrame, numberFrame, readJSON, resetFrame,
-} from "../tunnel.js";
+} from "../frames.js";
 
 const text = readFileSync(new URL("../../PROTOCOL.md", import.meta.url), "utf8");
 const vectors = new Map();

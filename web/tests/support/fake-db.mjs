@@ -1,6 +1,6 @@
 // A database of a few lines, in PGlite's manner: it knows the messages, not SQL.
 
-import { concat } from "../../tunnel.js";
+import { concat } from "../../frames.js";
 import { message, notificationMessage, readyMessage } from "../../records.js";
 
 const encoder = new TextEncoder();

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 import { once } from "node:events";
-import { FrameDecoder, FrameType, concat, jsonFrame, readJSON } from "../../tunnel.js";
+import { FrameDecoder, FrameType, concat, jsonFrame, readJSON } from "../../frames.js";
 import { RecordDecoder, RecordType, queryMessage, record } from "../../records.js";
 import { RelayMachine } from "./relay-machine.mjs";
 

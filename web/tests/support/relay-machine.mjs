@@ -1,6 +1,7 @@
 // The relay's end of a link: the machine under test, turned round.
 
-import { FrameType, LinkMachine, Violation, browserLimits, jsonFrame } from "../../tunnel.js";
+import { FrameType, Violation, jsonFrame } from "../../frames.js";
+import { LinkMachine, browserLimits } from "../../tunnel.js";
 
 export class RelayMachine extends LinkMachine {
     constructor(now = 0, limits = browserLimits) {
