@@ -1,6 +1,9 @@
 package import NIOCore
 
 /// What the text of a simple Query or a Parse does, as far as a session that is shared must know.
+///
+/// It never says that a statement is legal. Where it sees less than Postgres does, it takes the
+/// statement for one that may do anything.
 package struct SQLAnalysis: Sendable, Hashable {
     /// The statements of the text in their order; empty ones are left out.
     package var statements: [SQLStatement]
@@ -11,6 +14,9 @@ package struct SQLAnalysis: Sendable, Hashable {
     }
 
     /// Looks at a text.
+    ///
+    /// A text with a quote or a comment that is not closed is one statement that may do anything.
+    /// To Postgres it is an error, and nothing of it is run.
     ///
     /// - Parameters:
     ///   - text: The text, without the NUL behind it. Ranges of statements and names count from
@@ -23,8 +29,31 @@ package struct SQLAnalysis: Sendable, Hashable {
         standardConformingStrings: Bool = true,
         knownFunctions: KnownFunctions = .assumed
     ) {
-        self.statements = [
-            SQLStatement(range: 0..<text.readableBytes, kind: .other, flags: .all)
-        ]
+        self.init(
+            Array(text.readableBytesView),
+            standardConformingStrings: standardConformingStrings,
+            knownFunctions: knownFunctions)
+    }
+
+    /// Looks at the bytes of a text.
+    init(
+        _ bytes: [UInt8],
+        standardConformingStrings: Bool = true,
+        knownFunctions: KnownFunctions = .assumed
+    ) {
+        var scanner = SQLScanner(bytes, backslashEscapes: !standardConformingStrings)
+        var reader = SQLStatementReader(bytes, knownFunctions: knownFunctions)
+        self.statements = []
+        while let token = scanner.next() {
+            if let statement = reader.take(token) { self.statements.append(statement) }
+        }
+        if let statement = reader.finish() { self.statements.append(statement) }
+        if scanner.isBroken { self.statements = [Self.unknown(bytes)] }
+    }
+
+    private static func unknown(_ bytes: [UInt8]) -> SQLStatement {
+        SQLStatement(
+            range: 0..<bytes.count, kind: .other, flags: .all,
+            customSettings: SQLCustomSettings.names(in: bytes, 0..<bytes.count))
     }
 }

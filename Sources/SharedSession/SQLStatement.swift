@@ -7,17 +7,37 @@ package struct SQLStatement: Sendable, Hashable {
     package var kind: Kind
     /// What it may leave behind in the session. What is not there is certainly not left behind.
     package var flags: Flags
+    /// What of ``flags`` the text itself says: all but what functions do that nobody knows.
+    package var statedFlags: Flags
     /// Names like `app.user`, in lower case, that stand where a setting is changed: they may be
-    /// custom settings, which Postgres does not list.
+    /// custom settings, which Postgres does not list. At most 64.
     package var customSettings: [String]
 
     package init(
-        range: Range<Int>, kind: Kind, flags: Flags = [], customSettings: [String] = []
+        range: Range<Int>,
+        kind: Kind,
+        flags: Flags = [],
+        statedFlags: Flags? = nil,
+        customSettings: [String] = []
     ) {
         self.range = range
         self.kind = kind
         self.flags = flags
+        self.statedFlags = statedFlags ?? flags
         self.customSettings = customSettings
+    }
+
+    /// What it may leave behind in the session, where it is known what the code stored in the
+    /// database does: ``Flags/session`` and ``Flags/mayChangeSchema``.
+    ///
+    /// - Parameter storedCode: The last that was seen of it, and nothing has changed the schema
+    ///   since; nil where nothing is known.
+    package func flags(given storedCode: SessionInspection.StoredCode?) -> Flags {
+        guard let storedCode, !storedCode.mayTouchSession else {
+            return self.flags.contains(.mayRunStoredCode)
+                ? self.flags.union(.session) : self.flags
+        }
+        return self.statedFlags.subtracting(.mayRunStoredCode)
     }
 
     /// Statements that a session that is shared must tell apart.
@@ -89,18 +109,5 @@ package struct SQLStatement: Sendable, Hashable {
         ]
         /// All: nothing is known of the statement.
         package static let all: Self = [.session, .mayRunStoredCode, .mayChangeSchema]
-    }
-}
-
-/// A name within a text of SQL.
-package struct SQLName: Sendable, Hashable {
-    /// As Postgres takes it: without quotes, in lower case unless quoted, at most 63 bytes.
-    package var name: String
-    /// Its bytes in the text, with its quotes (and with the UESCAPE that belongs to a `U&"…"`).
-    package var range: Range<Int>
-
-    package init(name: String, range: Range<Int>) {
-        self.name = name
-        self.range = range
     }
 }
