@@ -14,6 +14,7 @@ enum SQLFunctions {
     ///   - schema: The schema named, in the same way; nil where none is.
     ///   - isQuoted: Whether the name stands in quotes, and so is no word of the grammar.
     ///   - known: Functions that leave nothing behind.
+    /// - Returns: What it may leave behind.
     static func effect(
         of name: String, schema: String?, isQuoted: Bool, known: KnownFunctions
     ) -> Effect {

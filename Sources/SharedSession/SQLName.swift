@@ -17,7 +17,10 @@ extension SQLName {
 
     /// The name that a token is; nil if it is none, or a `U&"…"` that Postgres refuses.
     ///
-    /// - Parameter uescape: The token of the constant behind UESCAPE, if there is one.
+    /// - Parameters:
+    ///   - token: A name, or anything else.
+    ///   - bytes: The text that it is in.
+    ///   - uescape: The token of the constant behind UESCAPE, if there is one.
     init?(_ token: SQLToken, in bytes: [UInt8], uescape: SQLToken? = nil) {
         var name: [UInt8]
         switch token.kind {

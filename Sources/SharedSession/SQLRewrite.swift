@@ -8,6 +8,7 @@ package enum SQLRewrite {
     ///   - text: The text.
     ///   - edits: Ranges of the readable bytes, in any order, none within another, and what stands
     ///     there instead.
+    /// - Returns: The new text.
     package static func replacing(
         _ text: ByteBuffer, _ edits: [(Range<Int>, String)]
     ) -> ByteBuffer {

@@ -42,7 +42,8 @@ struct SQLScanner {
     private var index = 0
     private let backslashEscapes: Bool
 
-    /// - Parameter backslashEscapes: Whether `standard_conforming_strings` is off.
+    /// Starts at the first byte of a text; with `backslashEscapes` where the session's
+    /// `standard_conforming_strings` is off.
     init(_ bytes: [UInt8], backslashEscapes: Bool) {
         self.bytes = bytes
         self.backslashEscapes = backslashEscapes
@@ -61,7 +62,8 @@ struct SQLScanner {
             self.skipQuotedName()
             return self.token(.quotedName, start)
         case UInt8(ascii: "$"):
-            return self.token(self.skipDollar(), start)
+            let kind = self.skipDollar()
+            return self.token(kind, start)
         case UInt8(ascii: "0")...UInt8(ascii: "9"):
             self.skipNumber()
             return self.token(.number, start)
@@ -69,7 +71,8 @@ struct SQLScanner {
             self.index += 2
             return self.token(.cast, start)
         case _ where Self.startsWord(byte):
-            return self.token(self.skipWord(byte), start)
+            let kind = self.skipWord(byte)
+            return self.token(kind, start)
         case _:
             self.index += 1
             return self.token(.symbol(byte), start)

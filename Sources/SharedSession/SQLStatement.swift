@@ -32,6 +32,8 @@ package struct SQLStatement: Sendable, Hashable {
     ///
     /// - Parameter storedCode: The last that was seen of it, and nothing has changed the schema
     ///   since; nil where nothing is known.
+    /// - Returns: Flags without ``Flags/mayRunStoredCode``, which is answered then, unless nothing
+    ///   is known.
     package func flags(given storedCode: SessionInspection.StoredCode?) -> Flags {
         guard let storedCode, !storedCode.mayTouchSession else {
             return self.flags.contains(.mayRunStoredCode)

@@ -163,7 +163,7 @@ extension SQLStatementReader {
     /// of the grammar there.
     private func isColumnList(_ token: SQLToken) -> Bool {
         guard let before = self.name.before else { return false }
-        if before.kind == .cast { return true }
+        if before.kind == .cast || token.word == .set { return true }
         switch before.word {
         case .into, .as, .with, .recursive: return true
         case .copy, .prepare: return self.head.first?.start == before.start

@@ -19,7 +19,7 @@ struct SQLFlagsTests {
         "select count(*) filter (where true) over (partition by 1)", "select coalesce(null, 1)",
         "values (1), (2)", "with a(b) as (values (1)) select 1", "select pg_advisory_xact_lock(1)",
         "select array(select 1)", "select case when (true) then (1) else (2) end where (1) in (1)",
-        "select \"lower\"('A')", "lock table t",
+        "select \"lower\"('A')", "lock t",
     ])
     func `nothing is left behind by what is known`(text: String) {
         #expect(flags(text) == [])
