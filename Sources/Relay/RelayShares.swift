@@ -1,4 +1,5 @@
 import Foundation
+import PostgresWire
 import SharePolicy
 import ShareStore
 
@@ -31,6 +32,22 @@ struct RelayShares: SharesControl {
             ending.acceptor.end(ending.reason)
         }
         return self.status(revoked, nil, Date())
+    }
+
+    func makePassword(_ key: ShareKey, of owner: OwnerID) async throws -> MadePassword? {
+        guard let found = try await self.find(key, of: owner) else { return nil }
+        guard found.kind == .databaseBuild else { throw APIError(.passwordElsewhere) }
+        var generator = SystemRandomNumberGenerator()
+        let password = SharePassword.make(using: &generator)
+        let verifier = SCRAMVerifier(password: password, using: &generator)
+        let kept = try await self.store.setVerifier(
+            verifier.text, of: found.id, owner: owner, kind: .databaseBuild, now: Date())
+        guard let kept else { throw APIError(.shareEnded) }
+        self.directory.changed(kept)
+        return MadePassword(
+            user: self.configuration.clientLogin(of: kept), password: password.reveal,
+            host: self.configuration.clientHost(of: kept), port: self.configuration.postgresPort,
+            database: kept.database, expiresAt: kept.expiresAt)
     }
 
     /// By id, or by name: the live share of that name, or the newest that had it.

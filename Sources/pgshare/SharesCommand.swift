@@ -6,10 +6,10 @@ import SharePolicy
 /// `pgshare shares`: over the relay's HTTP API, as the owner of a token.
 struct SharesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "shares", abstract: "The shares of a token: list, show, revoke.",
-        subcommands: [List.self, Show.self, Revoke.self])
+        commandName: "shares", abstract: "The shares of a token: list, show, revoke, password.",
+        subcommands: [List.self, Show.self, Revoke.self, Password.self])
 
-    /// What all three take.
+    /// What all of them take.
     struct Options: ParsableArguments {
         @Option(help: "The relay's URL; default: https://localhost:8443.")
         var relay: String?
@@ -20,8 +20,10 @@ struct SharesCommand: AsyncParsableCommand {
         @Flag(help: "Print one JSON object.")
         var json = false
 
-        /// Asks the relay for `path` below `/v1/shares`.
-        func ask(_ method: RelayAPI.Method, _ key: ShareKey?) async throws -> Data {
+        /// Asks the relay for the shares, or for one of them, or for something of it.
+        func ask(
+            _ method: RelayAPI.Method, _ key: ShareKey?, _ part: String = ""
+        ) async throws -> Data {
             let settings = try await Settings(configFile: nil)
             let relay = try await settings.string(
                 .relay, flag: self.relay, default: DefaultPlaces.relay)
@@ -36,7 +38,8 @@ struct SharesCommand: AsyncParsableCommand {
             let api = try RelayAPI(
                 relay: relay, token: token,
                 caFile: named ?? DefaultPlaces.caFile(forRelay: relay, state: state))
-            return try await api.ask(method, key.map { "/v1/shares/\($0.text)" } ?? "/v1/shares")
+            let one = key.map { "/\($0.text)" } ?? ""
+            return try await api.ask(method, "/v1/shares\(one)\(part)")
         }
     }
 
@@ -91,6 +94,35 @@ struct SharesCommand: AsyncParsableCommand {
             let share = try SharesCommand.decode(
                 ShareStatus.self, try await self.options.ask(.delete, key))
             try SharesCommand.report(share, json: self.options.json)
+        }
+    }
+
+    /// `pgshare shares password ID`.
+    struct Password: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Make a new password for a share of database.build's page.",
+            discussion: """
+                That page knows of no password. The one before is good no more; who is connected \
+                stays. The password is shown this once.
+                """)
+
+        @Argument(help: "The share's id or name.")
+        var share: String
+        @OptionGroup var options: Options
+
+        func run() async throws {
+            let key = try SharesCommand.key(self.share)
+            let made = try SharesCommand.decode(
+                MadePassword.self, try await self.options.ask(.post, key, "/password"))
+            guard !self.options.json else { return try Output.printJSON(made) }
+            print(
+                """
+                \(made.url)
+
+                psql '\(made.url)&channel_binding=require'
+
+                until \(Output.time(made.expiresAt))
+                """)
         }
     }
 

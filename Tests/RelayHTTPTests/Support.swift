@@ -72,6 +72,15 @@ final class OneShare: SharesControl {
         return self.status
     }
 
+    /// Its agent holds the password until it is revoked, which no test of a real share would do.
+    func makePassword(_ key: ShareKey, of owner: OwnerID) async throws -> MadePassword? {
+        guard try await self.share(key, of: owner) != nil else { return nil }
+        guard self.isRevoked.withLock({ $0 }) else { throw APIError(.passwordElsewhere) }
+        return MadePassword(
+            user: "guest", password: "p/w", host: "db.example", port: 1, database: "a b",
+            expiresAt: nil)
+    }
+
     private var status: ShareStatus {
         let isRevoked = self.isRevoked.withLock { $0 }
         return ShareStatus(

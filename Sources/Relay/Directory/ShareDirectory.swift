@@ -225,6 +225,19 @@ final class ShareDirectory: Sendable {
         }
     }
 
+    /// The store keeps something else of a share than before: another password.
+    func changed(_ share: Share) {
+        self.change { state in
+            guard let entry = state.entries[share.id] else { return }
+            // A store that was read before this knows less.
+            state.claims += 1
+            state.insert(
+                entry.with(
+                    share: share, acceptor: entry.acceptor, isEnded: entry.isEnded,
+                    claim: state.claims))
+        }
+    }
+
     /// A share was revoked, deleted or has expired. It admits nobody from here on.
     ///
     /// - Returns: The tunnels to tell.

@@ -13,6 +13,8 @@ package struct APIError: Error, Hashable, Sendable {
         case badRequest = "bad_request"
         case unauthorized
         case notFound = "not_found"
+        case passwordElsewhere = "password_elsewhere"
+        case shareEnded = "share_ended"
         case requestTimeout = "request_timeout"
         case bodyTooLarge = "body_too_large"
         case upgradeRequired = "upgrade_required"
@@ -32,6 +34,7 @@ package struct APIError: Error, Hashable, Sendable {
         case .badRequest: .badRequest
         case .unauthorized: .unauthorized
         case .notFound: .notFound
+        case .passwordElsewhere, .shareEnded: .conflict
         case .requestTimeout: .requestTimeout
         case .bodyTooLarge: .contentTooLarge
         case .upgradeRequired: .upgradeRequired
@@ -49,6 +52,10 @@ package struct APIError: Error, Hashable, Sendable {
             "a valid token is needed: send 'Authorization: Bearer TOKEN'"
         case .notFound:
             "there is nothing at this address, or it is not yours"
+        case .passwordElsewhere:
+            "whoever shares this database holds its password; make a new one there"
+        case .shareEnded:
+            "this share has ended; share the database again"
         case .requestTimeout:
             "the request did not arrive in time"
         case .bodyTooLarge:
@@ -75,8 +82,8 @@ package struct APIError: Error, Hashable, Sendable {
         switch self.code {
         case .unauthorized: headers[.wwwAuthenticate] = "Bearer"
         case .upgradeRequired: headers[.upgrade] = "pgshare/1, websocket"
-        case .badRequest, .notFound, .requestTimeout, .bodyTooLarge,
-            .headersTooLarge, .internalFailure, .notReady:
+        case .badRequest, .notFound, .passwordElsewhere, .shareEnded, .requestTimeout,
+            .bodyTooLarge, .headersTooLarge, .internalFailure, .notReady:
             break
         }
         return Response(

@@ -1,7 +1,8 @@
 /// The HTTP API, version 1, as PROTOCOL.md quotes it.
 ///
 /// Base: `https://HOST:8443`. TLS 1.2 or newer, HTTP/1.1. Requests under `/v1/` carry
-/// `Authorization: Bearer TOKEN`; a token never stands in a URL. Answers are JSON but for
+/// `Authorization: Bearer TOKEN`, a token of the relay's operator or of the issuer that the relay
+/// believes. Tokens never stand in a URL, but for database.build's page. Answers are JSON but for
 /// `/metrics`; times are RFC 3339 in UTC. New keys may appear: ignore what you do not know.
 ///
 /// - `GET /healthz`: 200 `{"status":"ok"}` while the process answers. No token.
@@ -13,6 +14,10 @@
 ///   another's.
 /// - `DELETE /v1/shares/{id or name}`: 200 SHARE as it is now; its live streams end with 57P01.
 ///   404 as above. Deleting twice is the same as deleting once.
+/// - `POST /v1/shares/{id or name}/password`: 200 `{"url":…,"user":…,"password":…,"host":…,
+///   "port":…,"database":…,"expires_at":…}`: a new password, told this once; the one before is good
+///   no more, and who is connected stays. For shares of database.build's page, which knows of no
+///   password. 409 `password_elsewhere` for others, 409 `share_ended`, 404 as above.
 /// - `GET /v1/tunnel`: 101 with `Upgrade: pgshare/1`, or with `Upgrade: websocket` and the
 ///   subprotocol `pgshare.v1`; then the frames of the tunnel protocol. Browsers send their token as
 ///   a second subprotocol `pgshare.token.TOKEN`; only `pgshare.v1` is ever answered. 401
@@ -31,6 +36,7 @@
 /// - 400 `bad_request`: not valid HTTP, or not what the address expects.
 /// - 401 `unauthorized`: no token, a malformed one, or one that nobody issued or that was revoked.
 /// - 404 `not_found`: nothing is there, or it is not yours. Wrong methods get this too.
+/// - 409 `password_elsewhere`, `share_ended`: a password cannot be made for this share.
 /// - 408 `request_timeout`: a body did not arrive within 10 s.
 /// - 413 `body_too_large`: a body of more than 16 KiB.
 /// - 426 `upgrade_required`: `/v1/tunnel` without a valid upgrade.

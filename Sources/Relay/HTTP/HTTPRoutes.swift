@@ -60,6 +60,14 @@ struct HTTPRoutes: Sendable {
             }
             return try Self.json(share)
         }
+        router.post(RouterPath("\(HTTPAPI.sharesPath)/:share/password")) { request, context in
+            let owner = try await self.gate.owner(of: Credentials(request.headers))
+            let key = try Self.key(context)
+            guard let made = try await self.shares.makePassword(key, of: owner) else {
+                throw APIError(.notFound)
+            }
+            return try Self.json(made)
+        }
     }
 
     /// What is neither an id nor a name cannot be anybody's share.

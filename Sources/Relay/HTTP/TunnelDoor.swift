@@ -31,6 +31,48 @@ package protocol SharesControl: Sendable {
     /// Revokes the share and ends its live streams; nil when the owner has no such share.
     /// Revoking a second time changes nothing and answers the same.
     func revoke(_ key: ShareKey, of owner: OwnerID) async throws -> ShareStatus?
+    /// Gives the share a new password; nil when the owner has no such share.
+    ///
+    /// - Throws: ``APIError`` `passwordElsewhere` where an agent holds the password, `shareEnded`.
+    func makePassword(_ key: ShareKey, of owner: OwnerID) async throws -> MadePassword?
+}
+
+/// How to connect to a share that was given a new password. Told once.
+package struct MadePassword: Hashable, Codable, Sendable {
+    /// All of it as a URL of libpq.
+    package var url: String
+    package var user: String
+    package var password: String
+    package var host: String
+    package var port: Int
+    package var database: String
+    package var expiresAt: Date?
+
+    package init(
+        user: String, password: String, host: String, port: Int, database: String,
+        expiresAt: Date?
+    ) {
+        let login = "\(Self.escaped(user)):\(Self.escaped(password))"
+        let place = "\(host):\(port)/\(Self.escaped(database))"
+        self.url = "postgres://\(login)@\(place)?sslmode=require"
+        self.user = user
+        self.password = password
+        self.host = host
+        self.port = port
+        self.database = database
+        self.expiresAt = expiresAt
+    }
+
+    private static func escaped(_ text: String) -> String {
+        let plain = CharacterSet(
+            charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case url, user, password, host, port, database
+        case expiresAt = "expires_at"
+    }
 }
 
 /// A share as the API shows it. No verifier, no password, no address.
