@@ -81,9 +81,8 @@ struct ReplyMatcher: Sendable {
 
     mutating func receive(_ bytes: ByteBuffer) { self.walker.receive(bytes) }
 
-    /// What comes next.
-    ///
-    /// - Parameter wholeRows: Whether rows are looked at one by one.
+    /// What comes next; with `wholeRows` rows are looked at one by one. Throws where the reply is
+    /// no stream of messages.
     mutating func next(wholeRows: Bool) throws(MessageViolation) -> Step {
         let types = wholeRows ? MessageTypes.all : Self.data.inverted()
         switch try self.walker.next(inspecting: types, maximumBytes: Self.maximumBytes) {

@@ -32,12 +32,8 @@ struct StatementPlan: Sendable {
             : SQLRewrite.replacing(self.original, self.edits.map { ($0.range, $0.text) })
     }
 
-    /// Plans a text.
-    ///
-    /// - Parameters:
-    ///   - text: Without the NUL.
-    ///   - isIdle: Whether no transaction is open.
-    ///   - table: The client's statements; names that the text prepares are announced there.
+    /// Plans a text without its NUL; names that it prepares are announced in the table. `isIdle`
+    /// where no transaction is open.
     init(
         _ text: ByteBuffer, standardConformingStrings: Bool, isIdle: Bool,
         table: inout StatementTable
