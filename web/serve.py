@@ -4,7 +4,7 @@
     web/serve.py [--port PORT] [--engine FOLDER]
 
 Prints the URL on the first line. The folder of this file is served as it is, and the engine
-(pglite.wasm and data.tar.gz, made by scripts/pglite-engine) under /engine-files/.
+(pglite.wasm and data.tar.gz, made by scripts/pglite-engine) under /pglite/.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from pathlib import Path
 WEB = Path(__file__).resolve().parent
 ENGINE = WEB.parent / ".build-test-tools" / "pglite"
 ENGINE_FILES = ("pglite.wasm", "data.tar.gz")
-PREFIX = "/engine-files/"
+PREFIX = "/pglite/"
 
 
 class Handler(SimpleHTTPRequestHandler):

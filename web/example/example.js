@@ -52,8 +52,8 @@ async function start() {
 async function startDatabase() {
   const began = performance.now();
   database = await WorkerEngine.create({
-    wasm: '/engine-files/pglite.wasm',
-    data: '/engine-files/data.tar.gz',
+    wasm: '/pglite/pglite.wasm',
+    data: '/pglite/data.tar.gz',
   });
   window.database = database;
   await database.exec(SAMPLE);
