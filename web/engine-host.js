@@ -148,7 +148,7 @@ export class Engine {
     /** Whether replies can come piece by piece, each when the one before has been taken. */
     get streamsReplies() {
         const db = this.#db;
-        const waits = db.streamsReplies === true || typeof db.canSuspend === "boolean";
+        const waits = db.streamsReplies === true || db.canSuspend === true;
         return waits && typeof db.execProtocolRawStream === "function";
     }
 
@@ -156,8 +156,8 @@ export class Engine {
      * One call whose reply comes in pieces.
      *
      * PGlite's own `execProtocolRawStream` is not used: it keeps its callback for the page's later
-     * queries. An engine that says `streamsReplies`, or whether it `canSuspend`, gives its next
-     * piece when the promise that `take` returned is fulfilled.
+     * queries. An engine that `streamsReplies`, or `canSuspend`, gives its next piece
+     * when the promise that `take` returned is fulfilled.
      *
      * @param {Uint8Array} bytes
      * @param {(piece: Uint8Array) => Promise<void> | undefined} take
