@@ -13,7 +13,13 @@ extension SharedSession {
 
     /// One step; whether there may be another one.
     private mutating func step(now: NIODeadline) -> Bool {
-        guard self.call == nil else { return false }
+        if let call = self.call {
+            if let holder = self.holder, call.owner == .client(holder), !call.isRunning {
+                self.pump(holder, now: now)
+                return self.call == nil
+            }
+            return false
+        }
         switch self.engine.presence {
         case .gone, .restarting: return false
         case .withPage:
@@ -49,6 +55,8 @@ extension SharedSession {
 
     /// Nobody has the lease.
     private mutating func stepBetween(now: NIODeadline) -> Bool {
+        let isUnknown = self.engine.info == nil || self.engine.needsPageLook
+        if isUnknown, self.queue.isEmpty { return self.release() }
         if self.engine.info == nil { return self.start(.engineLook, SessionInspection.engineQuery) }
         if self.engine.needsPageLook { return self.look(.pageLook, now: now) }
         if self.engine.needsListens { return self.listenAgain() }
@@ -154,7 +162,12 @@ extension SharedSession {
                 target: target, client: nil)
             return true
         }
+        return self.release()
+    }
+
+    private mutating func release() -> Bool {
         self.settled = nil
+        self.lingerUntil = nil
         self.engine.presence = .withPage
         self.engine.heldSince = nil
         if self.capabilities.holds { self.actions.append(.release) }
