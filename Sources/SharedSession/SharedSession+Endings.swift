@@ -9,9 +9,8 @@ extension SharedSession {
         if case .client(id) = self.call?.owner, self.call?.matcher.isWithinMessage == true {
             // An error in the middle of a row would be read as part of it.
         } else {
-            self.output.write(ending.error.encoded(), to: id, into: &self.actions)
+            self.send(id, ending.error.encoded())
         }
-        self.output.flush(to: id, into: &self.actions)
         self.actions.append(.log(.ended(id, ending.error.sqlState)))
         self.forget(id, closing: true)
     }

@@ -173,6 +173,8 @@ extension SharedSession {
     mutating func begin(_ id: SessionClientID, _ flags: SQLStatement.Flags) {
         self.clients[id]?.hasOpenExchange = true
         self.clients[id]?.dirty.formUnion(flags)
+        // What keeps the session with it may be gone by whatever it does.
+        if self.pinned == id { self.clients[id]?.dirty.insert(.mayHoldCursor) }
         if flags.contains(.mayChangeSchema) { self.engine.storedCode = nil }
     }
 

@@ -23,7 +23,7 @@ extension SharedSession {
         switch self.engine.presence {
         case .gone, .restarting: return false
         case .withPage:
-            guard !self.queue.isEmpty else { return false }
+            guard !self.queue.isEmpty || self.engine.cleanup != nil else { return false }
             self.takeEngine()
         case .ours: break
         }
@@ -60,10 +60,14 @@ extension SharedSession {
         if self.engine.info == nil { return self.start(.engineLook, SessionInspection.engineQuery) }
         if self.engine.needsPageLook { return self.look(.pageLook, now: now) }
         if self.engine.needsListens { return self.listenAgain() }
+        if self.engine.condemned.count >= Self.maximumCondemned { return self.closeCondemned() }
         if self.queue.isEmpty || self.mustYield(now: now) { return self.windDown(now: now) }
         guard let candidate = self.candidate else { return self.unpin(now: now) }
         return self.prepare(candidate, now: now)
     }
+
+    /// Statements without a client that the engine keeps for a while.
+    private static let maximumCondemned = 500
 
     private func mustYield(now: NIODeadline) -> Bool {
         guard self.capabilities.holds, let since = self.engine.heldSince else { return false }

@@ -7,7 +7,8 @@ extension SharedSession {
     package var nextDeadline: NIODeadline? {
         var deadlines: [NIODeadline] = self.queue.all.compactMap { self.deadline(ofWaiting: $0) }
         if let silent = self.silenceEnds { deadlines.append(silent) }
-        if self.call == nil, self.holder == nil, self.engine.presence == .ours {
+        let isIdle = self.call == nil && self.holder == nil && self.queue.isEmpty
+        if isIdle, self.engine.presence == .ours {
             if let linger = self.lingerUntil { deadlines.append(linger) }
         }
         return deadlines.min()

@@ -57,10 +57,12 @@ package struct SharedSession: Sendable {
         _ arrival: SessionArrival,
         now: NIODeadline
     ) {
-        guard self.clients[id] == nil, self.engine.presence != .gone else { return }
+        guard self.clients[id] == nil else { return }
         self.clients[id] = SessionClientState(
             id: id, arrival: arrival, generation: self.engine.generation)
-        if arrival.request.isReplication {
+        if self.engine.presence == .gone {
+            self.end(id, .gone("the sandbox is gone"))
+        } else if arrival.request.isReplication {
             self.end(id, .replication)
         } else {
             self.enqueue(id, now: now)
@@ -96,7 +98,11 @@ package struct SharedSession: Sendable {
         now: NIODeadline
     ) {
         self.clients[id]?.isStalled = isStalled
-        if self.holder == id { self.clients[id]?.silentSince = now }
+        if self.holder == id {
+            self.clients[id]?.silentSince = now
+        } else if !isStalled {
+            self.sendNotifications(id)
+        }
         self.settle(now: now)
     }
 

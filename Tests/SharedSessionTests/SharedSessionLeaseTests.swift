@@ -1,5 +1,6 @@
 import NIOCore
 import PostgresWire
+import Simulation
 import Testing
 
 @testable import SharedSession
@@ -191,5 +192,67 @@ struct SharedSessionLeaseTests {
         talk.drain()
         for id in ids { #expect(talk.heard(id) == "E!(08006 the tab was closed)") }
         #expect(talk.session.clientCount == 0)
+    }
+}
+
+struct SharedSessionEndTests {
+    @Test func `who comes when the engine is gone is told so`() {
+        var talk = SharedSessionTranscript()
+        talk.session.engineGone("the tab was closed", now: talk.now)
+        let id = talk.arrive(1)
+        #expect(talk.heard(id).hasPrefix("E!(08006"))
+        #expect(talk.closed == [id])
+    }
+
+    @Test func `a client that is ended in the middle of a row is closed without a word`() {
+        var talk = SharedSessionTranscript()
+        let id = talk.greeted(1)
+        talk.send(id, Wire.query("select 1"))
+        talk.session.replied(
+            ByteBuffer(bytes: [0x44, 0, 0, 1, 0, 1, 2, 3]), now: talk.now)
+        talk.session.engineGone("the tab was closed", now: talk.now)
+        talk.drain()
+        #expect(talk.heard(id) == "+8")
+        #expect(talk.closed == [id])
+    }
+
+    @Test
+    func `what keeps the session with its client keeps the others waiting, and no timer runs`() {
+        var talk = SharedSessionTranscript()
+        let (first, second) = (talk.greeted(1), talk.greeted(2))
+        talk.session.pinned = first
+        talk.session.settled = first
+        talk.send(second, Wire.query("select 2"))
+        #expect(talk.asked == "")
+        #expect((talk.session.nextDeadline ?? .distantPast) > talk.now)
+        talk.leave(first)
+        #expect(talk.asked.contains("pg_advisory_unlock_all"))
+    }
+
+    /// Whatever a client sends, it is answered or closed, and holds no more than its bound.
+    @Test(arguments: UInt64(0)..<60)
+    func `garbage hurts nobody but its sender`(seed: UInt64) {
+        var random = SeededGenerator(seed: seed)
+        var talk = SharedSessionTranscript()
+        let (hostile, other) = (talk.greeted(1), talk.greeted(2))
+        let types = Array("QPBEDCSHFdcfXpZ".utf8)
+        for _ in 0..<30 where !talk.closed.contains(hostile) {
+            var bytes = ByteBuffer()
+            let length = UInt32.random(in: 0...40, using: &random)
+            bytes.writeInteger(types.randomElement(using: &random) ?? 0)
+            bytes.writeInteger(length)
+            for _ in 0..<Int.random(in: 0...40, using: &random) {
+                bytes.writeInteger(UInt8.random(in: 0...255, using: &random))
+            }
+            talk.send(hostile, bytes)
+            if !talk.calls.isEmpty { talk.reply(Wire.error("42601", "no"), Wire.ready()) }
+        }
+        talk.leave(hostile)
+        for _ in 0..<5 where !talk.calls.isEmpty { talk.reply(Wire.ready()) }
+        talk.session.engine.settings = SessionSettings()
+        talk.send(other, Wire.query("select 2"))
+        #expect(talk.calls.count == 1)
+        #expect(talk.session.clientCount == 1)
+        #expect(talk.owedCredit == 0)
     }
 }
