@@ -148,7 +148,7 @@ export class Engine {
     /** Whether replies can come piece by piece, each when the one before has been taken. */
     get streamsReplies() {
         const db = this.#db;
-        const waits = db.streamsReplies === true || db.canSuspend === true;
+        const waits = typeof db.canSuspend === "boolean" ? db.canSuspend : db.streamsReplies === true;
         return waits && typeof db.execProtocolRawStream === "function";
     }
 
