@@ -32,7 +32,7 @@ enum SQLFunctions {
     }
 
     /// Functions of `pg_catalog` that do nothing but touch the session.
-    private static let session: [String: SQLStatement.Flags] = [
+    static let session: [String: SQLStatement.Flags] = [
         "set_config": .mayChangeSettings,
         "pg_advisory_lock": .mayLockAdvisory,
         "pg_advisory_lock_shared": .mayLockAdvisory,

@@ -42,7 +42,8 @@ struct SQLStatementReader {
         var flags: SQLStatement.Flags = []
         /// Whether it calls a function that is not known.
         var unknownFunction = false
-        var setConfig = false
+        /// Whether the word UPDATE was in it.
+        var update = false
     }
 
     /// Takes the next token; returns a statement that it ends.
@@ -60,6 +61,8 @@ struct SQLStatementReader {
             if let word = token.word { self.notice(word) }
             self.takeName(token)
         case .quotedName, .unicodeName:
+            // `"pg_settings"`, perhaps.
+            if self.calls.update, token.range.count >= 13 { self.notice(.pgSettings) }
             self.takeName(token)
         case .symbol(let byte):
             self.takeSymbol(byte)
@@ -122,8 +125,14 @@ struct SQLStatementReader {
 
     private mutating func notice(_ word: SQLWord) {
         switch word {
-        case .from, .table, .insert, .update, .delete, .merge, .cast:
+        case .from, .table, .insert, .delete, .merge, .cast:
             self.calls.flags.insert(.mayRunStoredCode)
+        case .update:
+            self.calls.flags.insert(.mayRunStoredCode)
+            self.calls.update = true
+        case .pgSettings where self.calls.update:
+            // A rule of that view calls set_config.
+            self.calls.flags.insert(.mayChangeSettings)
         case .into where self.previous?.word != .insert && self.previous?.word != .merge:
             // SELECT … INTO makes a table, and if `search_path` says so, a temporary one.
             self.calls.flags.formUnion([.mayMakeTemp, .mayChangeSchema, .mayRunStoredCode])
@@ -153,9 +162,7 @@ extension SQLStatementReader {
         switch effect {
         case .none: break
         case .unknown: self.calls.unknownFunction = true
-        case .flags(let flags):
-            self.calls.flags.formUnion(flags)
-            if flags.contains(.mayChangeSettings) { self.calls.setConfig = true }
+        case .flags(let flags): self.calls.flags.formUnion(flags)
         }
     }
 

@@ -5,6 +5,7 @@ enum SQLWord: String, CaseIterable {
     case delete, discard, end, execute, explain, fetch, filter, from, function, grouping, hold
     case `in`, insert, into, listen, local, lock, materialized, merge, move, not, notify, on, or
     case over, prepare, prepared, procedure, program, recursive, release, replace, reset
+    case pgSettings = "pg_settings"
     case rollback, savepoint, select, session, set, sets, show, start, stdin, stdout, table, temp
     case temporary, then, time, to, transaction, truncate, uescape, unlisten, update, values
     case verbose, with, work, zone
@@ -20,9 +21,9 @@ enum SQLWord: String, CaseIterable {
 
     private static let maximumBytes = 16
 
-    /// By their bytes, one behind the other. Words have letters alone, of which bit 5 is the case.
+    /// By their bytes, one behind the other. Of letters bit 5 is the case.
     private static let byBytes = Dictionary(
         uniqueKeysWithValues: Self.allCases.map { word in
-            (word.rawValue.utf8.reduce(UInt128(0)) { $0 << 8 | UInt128($1) }, word)
+            (word.rawValue.utf8.reduce(UInt128(0)) { $0 << 8 | UInt128($1 | 0x20) }, word)
         })
 }
