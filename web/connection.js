@@ -604,7 +604,9 @@ export class Tunnel {
                 return null;
             } catch (error) {
                 if (this.#closing !== null) break;
-                if (error instanceof LinkError || error instanceof Violation) return resumeEnd(error);
+                if (error instanceof LinkError || error instanceof Violation) {
+                    return resumeEnd(error);
+                }
                 if (this.#finalReason(error) !== null) return error;
                 await this.#sleep(backoff.next());
             }
@@ -648,6 +650,8 @@ function detach(socket, lastWords = null) {
 
 function bytesOf(data) {
     if (data instanceof ArrayBuffer) return new Uint8Array(data);
-    if (ArrayBuffer.isView(data)) return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (ArrayBuffer.isView(data)) {
+        return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    }
     throw new Violation("bad_payload");
 }

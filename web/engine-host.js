@@ -148,16 +148,17 @@ export class Engine {
     /** Whether replies can come piece by piece, each when the one before has been taken. */
     get streamsReplies() {
         const db = this.#db;
-        const waits = typeof db.canSuspend === "boolean" ? db.canSuspend : db.streamsReplies === true;
-        return waits && typeof db.execProtocolRawStream === "function";
+        // An engine that knows that it cannot wait would only pile its pieces up.
+        const waits = db.canSuspend ?? db.streamsReplies === true;
+        return waits === true && typeof db.execProtocolRawStream === "function";
     }
 
     /**
      * One call whose reply comes in pieces.
      *
      * PGlite's own `execProtocolRawStream` is not used: it keeps its callback for the page's later
-     * queries. An engine that `streamsReplies`, or `canSuspend`, gives its next piece
-     * when the promise that `take` returned is fulfilled.
+     * queries. An engine that `streamsReplies` gives its next piece when the promise that `take`
+     * returned is fulfilled.
      *
      * @param {Uint8Array} bytes
      * @param {(piece: Uint8Array) => Promise<void> | undefined} take

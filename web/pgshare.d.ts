@@ -5,9 +5,9 @@ export interface Database {
         bytes: Uint8Array, options?: { syncToFs?: boolean; throwOnError?: boolean },
     ): Promise<Uint8Array>;
     /**
-     * The same, in pieces. Used only if the database has `streamsReplies` or `canSuspend`: PGlite's
-     * own keeps its callback. The next piece is given when the promise that `onRawData` returned
-     * is fulfilled.
+     * The same, in pieces. Used only if the database has `streamsReplies` and, where it has that,
+     * `canSuspend`: PGlite's own keeps its callback. The next piece is given when the promise that
+     * `onRawData` returned is fulfilled.
      */
     execProtocolRawStream?(
         bytes: Uint8Array,

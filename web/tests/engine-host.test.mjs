@@ -192,7 +192,7 @@ test("calls that wait get no credit beyond 1 MiB", async () => {
     assert.equal(consumed(), 5 + 3 * one.length);
 });
 
-test("a big reply is passed on by reference, and the next call waits until it is gone", async () => {
+test("a big reply goes by reference, and the next call waits until it is gone", async () => {
     const { db, give, until, port } = hosted();
     let open;
     give(hold);
@@ -229,6 +229,17 @@ test("an engine that waits for its reader is read in pieces", async () => {
     assert.deepEqual([...whole.slice(-6)], [...readyMessage("I")]);
     assert.equal(waited, 2);
     assert.equal(db.syncs > 0, true);
+});
+
+test("an engine that cannot wait for its reader is not read in pieces", async () => {
+    const db = new FakeDB();
+    db.streamsReplies = true;
+    db.canSuspend = false;
+    db.execProtocolRawStream = () => Promise.reject(new Error("was read in pieces"));
+    const { give, until } = hosted({ db });
+    give(hold, call("BIG 250000"));
+    const records = await until(RecordType.done);
+    assert.deepEqual(types(records), [RecordType.held, RecordType.reply, RecordType.done]);
 });
 
 test("what is committed is on the disk before the client hears of it", async () => {
@@ -268,7 +279,7 @@ test("events of the relay reach the page, garbled ones do not", async () => {
         events, [{ event: "client-connected", type: "client-connected", client: 3, address: "a" }]);
 });
 
-test("when the relay is gone, a client's transaction is rolled back and its traces go", async () => {
+test("when the relay is gone, a client is rolled back and its traces go", async () => {
     const { db, give, until, host } = hosted();
     give(hold, call("BEGIN"));
     await until(RecordType.done);

@@ -207,7 +207,8 @@ export class FakeRelay {
         const protocols = request.headers["sec-websocket-protocol"].split(/, */);
         this.dials.push({ path: request.url, protocols });
         if (!this.isTokenGood(protocols[1]?.slice("pgshare.token.".length))) {
-            socket.end("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            socket.end(
+                "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
             return;
         }
         const accept = createHash("sha1")
