@@ -71,15 +71,18 @@ export class OutputFile {
  */
 export function inPieces(reader) {
   const continued = (bytes) => {
+    // The reader may give a piece's buffer away, so nothing looks at it afterwards.
+    const end = bytes.length;
+    const whole = end <= MAXIMUM_PIECE_BYTES && end === bytes.buffer.byteLength;
     let at = 0;
-    while (at < bytes.length) {
-      const whole = bytes.length <= MAXIMUM_PIECE_BYTES && bytes.length === bytes.buffer.byteLength;
+    while (at < end) {
       const piece = whole ? bytes : bytes.slice(at, at + MAXIMUM_PIECE_BYTES);
       at += piece.length;
       const taken = reader(piece);
       if (taken?.then !== undefined) {
-        const rest = bytes.subarray(at);
-        return Promise.resolve(taken).then(() => continued(rest));
+        return at >= end
+          ? taken
+          : Promise.resolve(taken).then(() => continued(bytes.subarray(at)));
       }
     }
     return undefined;

@@ -23,7 +23,7 @@ const MAXIMUM_ROWS = 500;
 const element = (id) => document.getElementById(id);
 let database;
 let share;
-let clients = new Map();
+const clients = new Map();
 
 await start();
 
@@ -90,6 +90,7 @@ async function run(event, work) {
 
 async function startSharing() {
   element('share-error').hidden = true;
+  clients.clear();
   try {
     const sdk = await import('../pgshare.js');
     share = await sdk.share(database, {
@@ -104,14 +105,12 @@ async function startSharing() {
     return;
   }
   window.share = share;
-  clients = new Map();
   element('url').textContent = share.url;
   element('psql').textContent = share.psql;
   const expires = share.expiresAt === undefined ? undefined : new Date(share.expiresAt);
   element('expires').textContent = expires ? ` · until ${expires.toLocaleString()}` : '';
   showSharing(true);
   showClients();
-  note('shared');
 }
 
 function showSharing(isShared) {
@@ -121,21 +120,24 @@ function showSharing(isShared) {
   document.body.dataset.shared = isShared ? 'yes' : 'no';
 }
 
-/** An event of the share: {event or type, …}. */
+/** An event of the share: {type, …}, see the README beside pgshare.js. */
 function hear(event) {
-  const name = event.event ?? event.type;
-  if (name === 'client-connected') {
+  const known = clients.get(event.client);
+  if (event.type === 'client-connected') {
     clients.set(event.client, event);
-  } else if (name === 'client-disconnected') {
+  } else if (event.type === 'client-disconnected') {
     clients.delete(event.client);
-  } else if (name === 'closed') {
+  } else if (event.type === 'tunnel-expired') {
+    clients.clear();
+  } else if (event.type === 'closed') {
     showSharing(false);
     share = undefined;
     window.share = undefined;
   }
   showClients();
-  const facts = [event.application, event.address, event.state, event.reason, event.message];
-  note([name, ...facts.filter((fact) => typeof fact === 'string' && fact !== '')].join(' · '));
+  const { application, address, reason, message } = { ...known, ...event };
+  const facts = [application, address, reason, message].filter(Boolean);
+  note([event.type, ...facts].join(' · '));
 }
 
 function showClients() {

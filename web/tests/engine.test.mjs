@@ -154,6 +154,8 @@ describe('an engine', () => {
         underWay += 1;
         most = Math.max(most, underWay);
         bytes += piece.length;
+        // As a worker does that sends it to its page.
+        structuredClone(piece, { transfer: [piece.buffer] });
         await new Promise((resolve) => setImmediate(resolve));
         underWay -= 1;
       },
