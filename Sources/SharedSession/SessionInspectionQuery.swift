@@ -176,7 +176,7 @@ extension SessionInspection {
     /// Settings of a transaction are not of the session; `temp_buffers` cannot be changed any more
     /// once a temporary table was used.
     private static let settings = """
-        \(Fact.row(.setting, "s.name", "s.setting")) from s \
+        \(Fact.row(.setting, "s.name", "coalesce(s.setting, '')")) from s \
         where s.source operator(pg_catalog.=) 'session' \
         and \(isOneOf("s.context", ["user", "superuser"])) \
         and not \(isOneOf("s.name", notOfSession))
