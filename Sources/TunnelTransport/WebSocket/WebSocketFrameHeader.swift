@@ -53,11 +53,13 @@ struct WebSocketFrameHeader: Hashable {
     /// - Parameters:
     ///   - bytes: What has arrived; untouched unless a whole header was there.
     ///   - sender: Who wrote it: a client must mask, a server must not.
+    ///   - limit: Bytes of the longest payload that is accepted.
     /// - Throws: ``WebSocketViolation`` as soon as the bytes so far cannot become a legal header.
     /// - Returns: nil if the header is not whole yet.
     static func read(
         from bytes: inout ByteBuffer,
-        sentBy sender: WebSocketRole
+        sentBy sender: WebSocketRole,
+        maximumPayloadBytes limit: Int = Self.maximumPayloadBytes
     ) throws(WebSocketViolation) -> WebSocketFrameHeader? {
         let start = bytes.readerIndex
         guard let first: UInt8 = bytes.getInteger(at: start) else { return nil }
@@ -74,9 +76,8 @@ struct WebSocketFrameHeader: Hashable {
             guard isFinal else { throw .fragmentedControlFrame }
             guard second & 0x7F <= Self.maximumControlBytes else { throw .controlFrameTooLong }
         }
-        guard let length = try Self.length(in: bytes, announcedBy: second & 0x7F) else {
-            return nil
-        }
+        guard let length = try Self.length(in: bytes, announcedBy: second & 0x7F, limit)
+        else { return nil }
         let maskBytes = isMasked ? 4 : 0
         guard bytes.readableBytes >= length.end + maskBytes else { return nil }
         bytes.moveReaderIndex(forwardBy: length.end)
@@ -115,7 +116,8 @@ struct WebSocketFrameHeader: Hashable {
     /// The payload's length and how many header bytes end with it; nil if it is not whole yet.
     private static func length(
         in bytes: ByteBuffer,
-        announcedBy short: UInt8
+        announcedBy short: UInt8,
+        _ limit: Int
     ) throws(WebSocketViolation) -> (payload: Int, end: Int)? {
         let start = bytes.readerIndex + 2
         let payload: UInt64
@@ -132,7 +134,7 @@ struct WebSocketFrameHeader: Hashable {
         default:
             (payload, end) = (UInt64(short), 2)
         }
-        guard payload <= UInt64(Self.maximumPayloadBytes) else { throw .frameTooLong(payload) }
+        guard payload <= UInt64(limit) else { throw .frameTooLong(payload) }
         return (Int(payload), end)
     }
 }

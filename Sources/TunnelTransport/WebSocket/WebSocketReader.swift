@@ -1,5 +1,26 @@
 import NIOCore
 
+/// What a peer may send, and what is told of it.
+package struct WebSocketLimits: Sendable, Hashable {
+    /// Whether the ends of messages are told.
+    package var tellsMessages: Bool
+    /// Bytes of a frame's payload.
+    package var maximumFrameBytes: Int
+    /// Bytes of a message, however it is cut into frames; nil for any.
+    package var maximumMessageBytes: Int?
+
+    /// A stream of bytes, cut into messages anyhow.
+    package static let stream = WebSocketLimits(
+        tellsMessages: false, maximumFrameBytes: WebSocketFrameHeader.maximumPayloadBytes,
+        maximumMessageBytes: nil)
+
+    /// Messages with a meaning of their own, of at most so many bytes. They are not gathered.
+    package static func messages(atMost bytes: Int) -> WebSocketLimits {
+        WebSocketLimits(
+            tellsMessages: true, maximumFrameBytes: bytes, maximumMessageBytes: bytes)
+    }
+}
+
 /// Takes WebSocket frames apart as a stream: part of a payload is handed on at once.
 ///
 ///            header/readMore          payload or part of it/payload
@@ -8,8 +29,8 @@ import NIOCore
 ///        │ └────┐
 ///        └──▶ control ── close/close ──▶ finished
 ///
-/// Where one binary message ends and the next begins is not told: a tunnel is a stream of bytes.
-/// Anything else is a violation and ends in finished.
+/// Where one binary message ends and the next begins is told only where that was asked for: a
+/// tunnel is a stream of bytes. Anything else is a violation and ends in finished.
 ///
 /// Pure: no channel, no clock, no logger.
 /// Source: RFC 6455, 5 "Data Framing".
@@ -20,6 +41,8 @@ struct WebSocketReader {
         case readMore
         /// Payload bytes of binary messages, in order, unmasked; never empty.
         case payload(ByteBuffer)
+        /// A binary message is whole. Told by a reader that was asked to.
+        case messageEnd
         /// Answer with a pong of the same payload, at most 125 bytes.
         case ping(ByteBuffer)
         /// The peer lives.
@@ -36,14 +59,20 @@ struct WebSocketReader {
     }
 
     private let sender: WebSocketRole
+    private let limits: WebSocketLimits
     private var phase = Phase.between
     /// Whether a fragmented message has begun and not ended.
     private var isInsideMessage = false
+    /// Bytes of the message so far, by the headers of its frames.
+    private var messageBytes = 0
 
     /// Creates a reader at the first byte behind the handshake.
     ///
-    /// - Parameter role: The end that reads.
-    init(role: WebSocketRole) {
+    /// - Parameters:
+    ///   - role: The end that reads.
+    ///   - limits: What the peer may send.
+    init(role: WebSocketRole, limits: WebSocketLimits = .stream) {
+        self.limits = limits
         switch role {
         case .client: self.sender = .server
         case .server: self.sender = .client
@@ -65,6 +94,7 @@ struct WebSocketReader {
                     self.phase = next
                 case .payload(remaining: 0, _):
                     self.phase = .between
+                    if self.limits.tellsMessages, !self.isInsideMessage { return .messageEnd }
                 case .payload(let remaining, let mask):
                     return self.payload(&bytes, remaining: remaining, mask: mask)
                 case .control(let header):
@@ -86,9 +116,11 @@ struct WebSocketReader {
     }
 
     private mutating func header(_ bytes: inout ByteBuffer) throws(WebSocketViolation) -> Phase? {
-        guard let header = try WebSocketFrameHeader.read(from: &bytes, sentBy: self.sender) else {
-            return nil
-        }
+        let limits = self.limits
+        guard
+            let header = try WebSocketFrameHeader.read(
+                from: &bytes, sentBy: self.sender, maximumPayloadBytes: limits.maximumFrameBytes)
+        else { return nil }
         switch header.opcode {
         case .close, .ping, .pong:
             return .control(header)
@@ -99,6 +131,11 @@ struct WebSocketReader {
         case .continuation where !self.isInsideMessage:
             throw .continuationOfNothing
         case .binary, .continuation:
+            if header.opcode == .binary { self.messageBytes = 0 }
+            self.messageBytes += header.payloadBytes
+            if let most = limits.maximumMessageBytes, self.messageBytes > most {
+                throw .frameTooLong(UInt64(self.messageBytes))
+            }
             self.isInsideMessage = !header.isFinal
             return .payload(
                 remaining: header.payloadBytes, mask: header.maskKey.map(WebSocketMask.init(key:)))

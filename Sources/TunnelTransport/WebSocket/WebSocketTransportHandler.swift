@@ -44,10 +44,19 @@ package final class WebSocketTransportHandler: ChannelDuplexHandler, RemovableCh
 
     /// Creates the handler of one end.
     ///
-    /// - Parameter role: The agent is the client, the relay is the server.
-    package init(role: WebSocketRole) {
+    /// - Parameters:
+    ///   - role: The agent is the client, the relay is the server.
+    ///   - limits: What the peer may send.
+    package init(role: WebSocketRole, limits: WebSocketLimits = .stream) {
         self.role = role
-        self.reader = WebSocketReader(role: role)
+        self.reader = WebSocketReader(role: role, limits: limits)
+    }
+
+    /// Asks for a sign of life, which is fired inbound as ``WebSocketPong``. On the event loop.
+    package func ping() {
+        guard case .open = self.phase, let context = self.context else { return }
+        self.send(.ping, ByteBuffer(), context: context, promise: nil)
+        context.flush()
     }
 
     /// Says goodbye: sends a close frame, drops what still arrives, and closes the channel when the
@@ -125,6 +134,12 @@ package final class WebSocketTransportHandler: ChannelDuplexHandler, RemovableCh
         case (.payload(let payload), .open):
             context.fireChannelRead(Self.wrapInboundOut(payload))
             return true
+        case (.messageEnd, .open):
+            context.fireUserInboundEventTriggered(WebSocketMessageEnd())
+            return true
+        case (.pong, .open):
+            context.fireUserInboundEventTriggered(WebSocketPong())
+            return true
         case (.ping(let payload), .open):
             self.answerPing(payload, context: context)
             return true
@@ -135,7 +150,8 @@ package final class WebSocketTransportHandler: ChannelDuplexHandler, RemovableCh
             self.becomeClosed()
             context.close(promise: nil)
             return true
-        case (.pong, _), (.payload, .closing), (.payload, .closed), (.ping, .closing),
+        case (.pong, .closing), (.pong, .closed), (.payload, .closing), (.payload, .closed),
+            (.messageEnd, .closing), (.messageEnd, .closed), (.ping, .closing),
             (.ping, .closed), (.close, .closed):
             // Between our goodbye and the peer's answer its frames still arrive; nobody wants them.
             return true
@@ -290,6 +306,12 @@ package final class WebSocketTransportHandler: ChannelDuplexHandler, RemovableCh
         context.write(Self.wrapOutboundOut(frame), promise: promise)
     }
 }
+
+/// Fired inbound behind the payload of a message, by a handler that was asked to tell.
+package struct WebSocketMessageEnd: Sendable, Hashable {}
+
+/// Fired inbound when the peer answered a ping.
+package struct WebSocketPong: Sendable, Hashable {}
 
 /// Fired inbound when the peer closed the WebSocket, before the channel becomes inactive.
 package struct WebSocketClosedByPeer: Sendable, Hashable {
