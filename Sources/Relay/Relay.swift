@@ -130,10 +130,11 @@ private struct RelayHouse: Sendable {
         let server = try await self.listenForClients()
         let postgresPort = server.localAddress?.port ?? self.configuration.postgresPort
         let door = self.tunnelDoor(postgresPort: postgresPort)
+        let pages = self.pageDoor(door)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in self.agentDoors {
                 group.addTask {
-                    try await self.listenForAgents(door, at: place) { address in
+                    try await self.listenForAgents(door, pages, at: place) { address in
                         let port = address?.port ?? place.port
                         guard let ports = await self.readiness.opened(place, port: port) else {
                             return
@@ -146,7 +147,7 @@ private struct RelayHouse: Sendable {
             group.addTask { await self.waitForShutdown() }
             // Told to stop, or one of them failed: either way all of it ends.
             let first = await group.nextResult()
-            await self.shutDown(server)
+            await self.shutDown(server, pages)
             group.cancelAll()
             try Self.check(first)
             while let result = await group.nextResult() { try Self.check(result) }
@@ -196,11 +197,11 @@ private struct RelayHouse: Sendable {
     }
 
     private func listenForAgents(
-        _ tunnels: RelayTunnelDoor, at place: AgentDoorPlace,
+        _ tunnels: RelayTunnelDoor, _ pages: DatabaseBuildDoor, at place: AgentDoorPlace,
         onListening: @escaping @Sendable (SocketAddress?) async -> Void
     ) async throws {
         do {
-            try await self.httpDoor(tunnels, at: place, onListening: onListening).run()
+            try await self.httpDoor(tunnels, pages, at: place, onListening: onListening).run()
         } catch let error where !(error is CancellationError) {
             throw RelayError("cannot listen for agents on \(place.host):\(place.port): \(error)")
         }
@@ -240,8 +241,17 @@ private struct RelayHouse: Sendable {
             directory: self.directory, registry: self.registry, environment: environment)
     }
 
+    /// Where database.build's page comes in.
+    private func pageDoor(_ tunnels: RelayTunnelDoor) -> DatabaseBuildDoor {
+        DatabaseBuildDoor(
+            configuration: tunnels.configuration,
+            claims: PageClaims(
+                store: self.store, configuration: tunnels.configuration, limits: Claim.Limits()),
+            directory: self.directory, environment: tunnels.environment)
+    }
+
     private func httpDoor(
-        _ tunnels: RelayTunnelDoor, at place: AgentDoorPlace,
+        _ tunnels: RelayTunnelDoor, _ pages: DatabaseBuildDoor, at place: AgentDoorPlace,
         onListening: @escaping @Sendable (SocketAddress?) async -> Void
     ) -> HTTPDoor {
         let store = self.store
@@ -251,7 +261,7 @@ private struct RelayHouse: Sendable {
             gate: TokenGate(isOpen: self.configuration.isOpen, issuer: self.issuer) { hash in
                 try await store.owner(of: hash)
             },
-            tunnels: tunnels,
+            tunnels: tunnels, pages: pages,
             shares: RelayShares(
                 store: store, directory: self.directory, admission: self.admission,
                 configuration: tunnels.configuration),
@@ -314,12 +324,13 @@ private struct RelayHouse: Sendable {
     }
 
     /// Stops accepting, tells agents and clients.
-    private func shutDown(_ server: any Channel) async {
+    private func shutDown(_ server: any Channel, _ pages: DatabaseBuildDoor) async {
         self.logger.info("the relay stops")
         self.registry.stop()
         self.frontDoor.stop()
         try? await server.close().get()
         for tunnel in self.registry.all { tunnel.end(.relayStopping) }
+        pages.stop()
     }
 }
 

@@ -30,6 +30,18 @@ struct EchoTunnels: TunnelDoor {
     }
 }
 
+/// Takes every page and echoes like ``EchoTunnels``.
+struct EchoPages: PageDoor {
+    func accept(
+        channel: any Channel, share: ShareID, owner: OwnerID
+    ) -> EventLoopFuture<Void> {
+        channel.eventLoop.makeCompletedFuture {
+            let handlers = channel.pipeline.syncOperations
+            try handlers.addHandler(EchoHandler(greeting: "[\(owner) page \(share)]"))
+        }
+    }
+}
+
 /// Writes back what it reads, behind one greeting.
 final class EchoHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -129,8 +141,8 @@ struct RunningDoor: Sendable {
             let (ports, announced) = AsyncStream.makeStream(of: Int.self)
             let door = HTTPDoor(
                 configuration: configuration, group: MultiThreadedEventLoopGroup.singleton,
-                tls: tls, gate: gate, tunnels: EchoTunnels(), shares: OneShare(),
-                metrics: metrics, isReady: { isReady }, logger: logger,
+                tls: tls, gate: gate, tunnels: EchoTunnels(), pages: EchoPages(),
+                shares: OneShare(), metrics: metrics, isReady: { isReady }, logger: logger,
                 onListening: { address in
                     announced.yield(address?.port ?? 0)
                     announced.finish()

@@ -25,6 +25,8 @@
 ///   The upgrade must be the first request of its connection and has no body; bytes may follow it
 ///   at
 ///   once.
+/// - `GET /?token=TOKEN` on the host `ID.DOMAIN` with `Upgrade: websocket` and no subprotocol: 101
+///   for database.build's page (PROTOCOL.md, 16), 401 as above.
 ///
 /// SHARE is `{"id":…,"name":…,"state":…,"database":…,"user":…,"host":…,"port":…,"login":…,
 /// "clients":…,"max_connections":…,"created_at":…,"expires_at":…,"revoked_at":…}`; `state` is
@@ -55,6 +57,8 @@
 enum HTTPAPI {
     /// Where agents and browsers begin a tunnel.
     static let tunnelPath = "/v1/tunnel"
+    /// Where database.build's page begins, on a host of its own.
+    static let pagePath = "/"
     /// Where the shares are.
     static let sharesPath = "/v1/shares"
 }

@@ -15,6 +15,7 @@ package struct HTTPDoor: Service {
     private let tls: TLSContextBox?
     private let gate: TokenGate
     private let tunnels: any TunnelDoor
+    private let pages: any PageDoor
     private let routes: HTTPRoutes
     private let metrics: RelayMetrics
     private let logger: Logger
@@ -28,6 +29,7 @@ package struct HTTPDoor: Service {
     ///   - tls: The certificate; nil serves plain HTTP, which is for loopback addresses only.
     ///   - gate: Knows the tokens.
     ///   - tunnels: Takes over what was upgraded.
+    ///   - pages: Takes over the WebSockets of database.build's page.
     ///   - shares: Answers the API.
     ///   - metrics: Counted here, and shown at `/metrics`.
     ///   - isReady: Whether all doors are bound and the store answers; asked at `/readyz`.
@@ -39,6 +41,7 @@ package struct HTTPDoor: Service {
         tls: TLSContextBox?,
         gate: TokenGate,
         tunnels: any TunnelDoor,
+        pages: any PageDoor,
         shares: any SharesControl,
         metrics: RelayMetrics,
         isReady: @escaping @Sendable () async -> Bool,
@@ -50,6 +53,7 @@ package struct HTTPDoor: Service {
         self.tls = tls
         self.gate = gate
         self.tunnels = tunnels
+        self.pages = pages
         self.routes = HTTPRoutes(
             gate: gate, shares: shares, metrics: metrics, isReady: isReady, logger: logger)
         self.metrics = metrics
@@ -74,7 +78,8 @@ package struct HTTPDoor: Service {
             server: HTTPServerBuilder { responder in
                 HTTPDoorChannel(
                     responder: responder, tls: self.tls, limits: limits, gate: self.gate,
-                    tunnels: self.tunnels, metrics: self.metrics, unadmitted: unadmitted)
+                    tunnels: self.tunnels, pages: self.pages, metrics: self.metrics,
+                    unadmitted: unadmitted)
             },
             configuration: ApplicationConfiguration(
                 address: .hostname(self.configuration.host, port: self.configuration.port),

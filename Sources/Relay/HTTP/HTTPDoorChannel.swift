@@ -24,6 +24,7 @@ struct HTTPDoorChannel: HTTPChannelHandler {
     let limits: HTTPDoorLimits
     let gate: TokenGate
     let tunnels: any TunnelDoor
+    let pages: any PageDoor
     let metrics: RelayMetrics
     let unadmitted: UnadmittedConnections
 
@@ -70,7 +71,8 @@ struct HTTPDoorChannel: HTTPChannelHandler {
         let promise = channel.eventLoop.makePromise(of: Upgraded.self)
         let upgrade = TunnelUpgradeHandler(
             TunnelUpgradeHandler.Surroundings(
-                gate: self.gate, tunnels: self.tunnels, metrics: self.metrics, decoder: decoder,
+                gate: self.gate, tunnels: self.tunnels, pages: self.pages,
+                metrics: self.metrics, decoder: decoder,
                 responders: [errors, encoder],
                 configureHTTP: { try self.configureHTTP($0, logger: logger) }, promise: promise))
         try pipeline.addHandlers([encoder, decoder, errors, upgrade])

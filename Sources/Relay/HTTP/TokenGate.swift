@@ -129,6 +129,18 @@ enum Credentials: Sendable {
         self.init(authorization: fields[values: .authorization], subprotocols: subprotocols)
     }
 
+    /// Reads `token=` of the query of database.build's page, which cannot send it anywhere else.
+    init(query: Substring) {
+        let values = query.split(separator: "&").filter { $0.hasPrefix("token=") }
+        guard let value = values.first else {
+            self = .none
+            return
+        }
+        let text = value.dropFirst("token=".count).removingPercentEncoding
+        let token = values.count == 1 ? text.flatMap { AccessToken($0) } : nil
+        self = token.map { .token($0) } ?? .malformed
+    }
+
     var token: AccessToken? {
         switch self {
         case .token(let token): token

@@ -22,6 +22,21 @@ package protocol TunnelDoor: Sendable {
     ) -> EventLoopFuture<Void>
 }
 
+/// Takes over the WebSockets of database.build's page once they are authenticated.
+package protocol PageDoor: Sendable {
+    /// Takes a connection whose upgrade was granted, on its event loop, as
+    /// ``TunnelDoor/accept(channel:transport:owner:)`` does.
+    ///
+    /// - Parameters:
+    ///   - channel: The connection; its bytes are WebSocket frames.
+    ///   - share: The id that the host named.
+    ///   - owner: Whose token it was.
+    /// - Returns: Succeeds when the handlers are in place.
+    func accept(
+        channel: any Channel, share: ShareID, owner: OwnerID
+    ) -> EventLoopFuture<Void>
+}
+
 /// What the HTTP API asks about shares. Every question is scoped to the owner who asks.
 package protocol SharesControl: Sendable {
     /// All shares of the owner, the newest first.

@@ -40,6 +40,7 @@ final class TunnelUpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler 
     struct Surroundings {
         let gate: TokenGate
         let tunnels: any TunnelDoor
+        let pages: any PageDoor
         let metrics: RelayMetrics
         /// Handlers that understand HTTP, in the order in which they must go.
         let decoder: any RemovableChannelHandler
@@ -166,8 +167,14 @@ final class TunnelUpgradeHandler: ChannelDuplexHandler, RemovableChannelHandler 
             }
             .flatMap { () -> EventLoopFuture<Void> in
                 self.around.metrics.httpResponses.add(.upgraded)
-                return self.around.tunnels.accept(
-                    channel: channel, transport: request.transport, owner: owner)
+                switch request.destination {
+                case .tunnel(let transport):
+                    return self.around.tunnels.accept(
+                        channel: channel, transport: transport, owner: owner)
+                case .page(let share):
+                    return self.around.pages.accept(
+                        channel: channel, share: share, owner: owner)
+                }
             }
             .whenComplete { result in
                 guard case .handingOver = self.phase else { return }

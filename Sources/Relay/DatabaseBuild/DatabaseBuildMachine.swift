@@ -1,0 +1,325 @@
+import NIOCore
+import PostgresWire
+
+/// The relay's half of what database.build's page speaks: calls in, one frontend message a frame
+/// out; one reply a frame in, the replies of a call out.
+///
+///     absent ──attached──▶ resting ──message due/Startup──▶ active
+///       ▲                     ▲ │                             │ last client gone, nothing under
+///       │ lost                │ └──── lost ────────┐          │ way/Terminate
+///       └─────────────────────┼────────────────────┴── lost ──┤
+///                             └───────────────────────────────┘
+///
+/// - Every frame is 16 ASCII characters, which never change, and a payload.
+/// - The page runs frames one after the other and answers each with one frame, in order; the
+///   synthetic Startup and Terminate get none. A frame before Startup is dropped by it.
+/// - Terminate rolls back and resets the session, and is not asked whose it is: it is sent where
+///   no client is there, and before a page that has just come, whose session may hold anything.
+/// - An older PGlite runs an extended message though the one before it failed. What Postgres would
+///   skip until Sync is not sent; what was on its way already is answered by errors, which are
+///   dropped, and so is every ReadyForQuery but that of Sync.
+///
+/// Pure: no channel, no clock, no logger. After each verb run ``nextAction()`` until it is nil.
+/// Source: FIELD-NOTES 1, "Tunnel".
+struct DatabaseBuildMachine: Sendable {
+    /// The connection id of all frames. Clients share one session, so they share it too.
+    static let connectionID = "pgsharesession01"
+    /// Bytes of the id in front of every payload.
+    static let idBytes = 16
+    /// Bytes of a call that are gathered before it runs. What is more fails with 54000.
+    static let maximumCallBytes = 16 * 1_024 * 1_024
+
+    enum Action: Equatable, Sendable {
+        /// One frame for the page.
+        case send(ByteBuffer)
+        /// Part of the reply to the call at work; never empty.
+        case reply(ByteBuffer)
+        /// The call is over.
+        case done
+        /// The call is over, nobody knows how; the session is new.
+        case fault
+        /// The session is new.
+        case restarted
+    }
+
+    private struct Message: Sendable {
+        let type: UInt8
+        let bytes: ByteBuffer
+    }
+
+    private enum Phase {
+        /// No page is there.
+        case absent
+        /// A page is there and waits for Startup.
+        case resting
+        /// It takes messages.
+        case active
+    }
+
+    private var phase = Phase.absent
+    private var wasAttached = false
+    private var actions: [Action] = []
+    /// Clients that are here, in the order they came, with their addresses.
+    private var clients: [(id: UInt32, address: String)] = []
+    /// What the page shows as the client's address.
+    private var shownAddress = ""
+
+    private var gathered = ByteBuffer()
+    private var isTooLong = false
+    /// Messages of each call that was not over yet; the first one is at work.
+    private var calls: [[Message]] = []
+    /// How far the call at work has been sent.
+    private var next = 0
+    /// Types of what was sent and has not been answered.
+    private var awaited: [UInt8] = []
+    /// A message failed: nothing more of the exchange until Sync.
+    private var hasFailed = false
+    /// The engine asks for CopyData.
+    private var isCopying = false
+    private var frame = FrameReader()
+
+    // MARK: Clients and calls
+
+    /// A client came.
+    mutating func clientCame(_ id: UInt32, address: String?) {
+        self.clients.append((id, address ?? "unknown"))
+    }
+
+    /// A client left.
+    mutating func clientLeft(_ id: UInt32) {
+        self.clients.removeAll { $0.id == id }
+        guard self.phase == .active, let first = self.clients.first?.address,
+            !self.clients.contains(where: { $0.address == self.shownAddress })
+        else { return }
+        self.start(first)
+    }
+
+    /// More bytes of the next call: frontend messages, cut anywhere.
+    mutating func data(_ bytes: ByteBuffer) {
+        guard self.gathered.readableBytes + bytes.readableBytes <= Self.maximumCallBytes else {
+            self.isTooLong = true
+            self.gathered = ByteBuffer()
+            return
+        }
+        if !self.isTooLong { self.gathered.writeImmutableBuffer(bytes) }
+    }
+
+    /// Run what was gathered.
+    mutating func run() {
+        let messages = self.isTooLong ? [Self.tooLong] : Self.messages(self.gathered)
+        self.drop()
+        self.calls.append(messages)
+        self.pump()
+    }
+
+    /// Forget what was gathered.
+    mutating func drop() {
+        self.gathered = ByteBuffer()
+        self.isTooLong = false
+    }
+
+    /// Nothing more will be asked for right now: where nobody is there, the session is reset.
+    mutating func rest() {
+        guard self.phase == .active, self.clients.isEmpty, self.calls.isEmpty,
+            self.gathered.readableBytes == 0, !self.isTooLong
+        else { return }
+        self.send(Self.terminate)
+        self.phase = .resting
+        self.actions.append(.restarted)
+    }
+
+    // MARK: The page
+
+    /// A page is there. Its session is made new; what was under way with another one is lost.
+    mutating func attached() {
+        self.lost()
+        self.phase = .resting
+        self.send(Self.terminate)
+        guard self.wasAttached else {
+            self.wasAttached = true
+            return self.pump()
+        }
+        let lost = self.calls.count
+        self.calls = []
+        self.actions.append(
+            contentsOf: lost == 0 ? [.restarted] : Array(repeating: .fault, count: lost))
+    }
+
+    /// The page is gone, perhaps to come back.
+    mutating func lost() {
+        self.phase = .absent
+        self.next = 0
+        self.awaited = []
+        self.hasFailed = false
+        self.isCopying = false
+        self.frame = FrameReader()
+    }
+
+    /// Bytes of a frame's payload, cut anywhere.
+    mutating func received(_ bytes: ByteBuffer) throws(DatabaseBuildViolation) {
+        var bytes = bytes
+        let passed = try self.frame.read(
+            &bytes, expectsReply: !self.awaited.isEmpty, isVoid: self.replyIsVoid,
+            dropsReady: self.replyIsOfExtended)
+        if passed.readableBytes > 0 { self.actions.append(.reply(passed)) }
+    }
+
+    /// A frame is whole.
+    mutating func frameEnded() throws(DatabaseBuildViolation) {
+        try self.frame.end(expectsReply: !self.awaited.isEmpty)
+        let facts = self.frame.facts
+        self.frame = FrameReader()
+        let type = self.awaited.removeFirst()
+        switch type {
+        case UInt8(ascii: "S"), UInt8(ascii: "Q"), UInt8(ascii: "F"):
+            self.hasFailed = false
+        default:
+            if facts.contains(.error) { self.hasFailed = true }
+        }
+        if facts.contains(.copyIn) {
+            self.isCopying = true
+        } else if type != UInt8(ascii: "d") || facts.contains(.copyEnd) {
+            self.isCopying = false
+        }
+        self.pump()
+    }
+
+    /// What to do next; nil until the next verb.
+    mutating func nextAction() -> Action? {
+        self.actions.isEmpty ? nil : self.actions.removeFirst()
+    }
+
+    var hasActions: Bool { !self.actions.isEmpty }
+
+    // MARK: Sending
+
+    /// Sends what may be sent of the call at work, and ends it where all is answered.
+    private mutating func pump() {
+        guard self.phase != .absent else { return }
+        while let call = self.calls.first {
+            while self.next < call.count, self.mayPass(call[self.next]) {
+                let message = call[self.next]
+                self.next += 1
+                if self.isWanted(message) { self.pass(message) }
+            }
+            guard self.next == call.count, self.awaited.isEmpty else { return }
+            self.calls.removeFirst()
+            self.next = 0
+            self.hasFailed = false
+            self.isCopying = false
+            self.actions.append(.done)
+        }
+    }
+
+    /// Whether it is known by now what is to become of the message. Behind an Execute only Sync
+    /// may follow at once: another statement must not run where that one failed.
+    private func mayPass(_ message: Message) -> Bool {
+        guard let last = self.awaited.last else { return true }
+        switch last {
+        case UInt8(ascii: "E"): return message.type == UInt8(ascii: "S")
+        case UInt8(ascii: "P"), UInt8(ascii: "B"), UInt8(ascii: "D"), UInt8(ascii: "C"),
+            UInt8(ascii: "H"):
+            return Self.isExtended(message.type) || message.type == UInt8(ascii: "S")
+        default: return false
+        }
+    }
+
+    /// Whether Postgres would do something with the message.
+    private func isWanted(_ message: Message) -> Bool {
+        switch message.type {
+        case UInt8(ascii: "d"), UInt8(ascii: "c"), UInt8(ascii: "f"): self.isCopying
+        case UInt8(ascii: "X"): false
+        case let type where Self.isExtended(type): !self.hasFailed
+        default: true
+        }
+    }
+
+    private mutating func pass(_ message: Message) {
+        if self.phase == .resting {
+            self.start(self.clients.first?.address ?? "")
+            self.phase = .active
+        }
+        self.send(message.bytes)
+        self.awaited.append(message.type)
+    }
+
+    private mutating func start(_ address: String) {
+        self.shownAddress = address
+        self.send(Self.startup(address))
+    }
+
+    private mutating func send(_ payload: ByteBuffer) {
+        var frame = ByteBuffer()
+        frame.reserveCapacity(Self.idBytes + payload.readableBytes)
+        frame.writeString(Self.connectionID)
+        frame.writeImmutableBuffer(payload)
+        self.actions.append(.send(frame))
+    }
+
+    /// Whether the reply that comes now is to a message that would have been skipped.
+    private var replyIsVoid: Bool {
+        self.hasFailed && (self.awaited.first.map(Self.isExtended) ?? false)
+    }
+
+    /// Whether it is to a message that no ReadyForQuery answers.
+    private var replyIsOfExtended: Bool { self.awaited.first.map(Self.isExtended) ?? false }
+
+    private static func isExtended(_ type: UInt8) -> Bool {
+        "PBDECH".utf8.contains(type)
+    }
+
+    // MARK: Texts
+
+    private static let terminate = ByteBuffer(bytes: [0x58, 0, 0, 0, 4])
+
+    private static func startup(_ address: String) -> ByteBuffer {
+        var body = ByteBuffer()
+        body.writeBytes([0, 3, 0, 0])
+        for text in ["user", "postgres", "database", "postgres", "client_ip", address, ""] {
+            body.writeString(text)
+            body.writeInteger(UInt8(0))
+        }
+        var message = ByteBuffer()
+        message.writeInteger(UInt32(body.readableBytes + 4))
+        message.writeImmutableBuffer(body)
+        return message
+    }
+
+    /// Fails in the engine, so that a transaction is aborted as it would be.
+    private static let tooLong: Message = {
+        let text = """
+            DO $$BEGIN RAISE EXCEPTION USING ERRCODE = 'program_limit_exceeded', MESSAGE = \
+            'a message is too long for a database in a browser'; END$$
+            """
+        var bytes = ByteBuffer(bytes: [UInt8(ascii: "Q")])
+        bytes.writeInteger(UInt32(text.utf8.count + 5))
+        bytes.writeString(text)
+        bytes.writeInteger(UInt8(0))
+        return Message(type: UInt8(ascii: "Q"), bytes: bytes)
+    }()
+
+    /// Takes a call apart. What is no whole message is left out: it is made by the relay.
+    private static func messages(_ call: ByteBuffer) -> [Message] {
+        var call = call
+        var messages: [Message] = []
+        while let type: UInt8 = call.getInteger(at: call.readerIndex),
+            let length: UInt32 = call.getInteger(at: call.readerIndex + 1), length >= 4,
+            let bytes = call.readSlice(length: Int(length) + 1)
+        {
+            messages.append(Message(type: type, bytes: bytes))
+        }
+        return messages
+    }
+}
+
+/// What a page did that it must not. Its WebSocket is closed, and so is the share's session.
+enum DatabaseBuildViolation: String, Error, Hashable, Sendable {
+    /// Less than a connection id.
+    case short = "a message is shorter than its connection id"
+    /// Another id than that of all frames.
+    case unknownID = "a message has another connection id"
+    /// Nothing was asked.
+    case unasked = "a message came that answers nothing"
+    /// A reply that is not whole messages of Postgres.
+    case malformed = "a reply is not made of whole messages"
+}

@@ -1,0 +1,101 @@
+import Foundation
+import PostgresWire
+import SharePolicy
+import ShareStore
+
+/// Makes a share of a page of database.build, which says nothing but an id.
+struct PageClaims: Sendable {
+    /// What its clients are told; nothing looks at it.
+    private static let user = "postgres"
+    /// The one database of a PGlite.
+    private static let database = "postgres"
+
+    let store: any ShareStore
+    let configuration: TunnelConfiguration
+    let limits: Claim.Limits
+
+    /// Claims the share with that id, which is the database's and stays the same for ever: so an
+    /// owner may have it again when it has ended.
+    ///
+    /// - Throws: ``TunnelRefusal``; tell the page its reason.
+    func claim(
+        _ id: ShareID, by owner: OwnerID, now: Date
+    ) async throws(TunnelRefusal) -> Share {
+        do {
+            let shares = try await self.store.allShares()
+            let existing = shares.first { $0.id == id }
+            if let existing, existing.owner == owner, existing.kind != .databaseBuild {
+                throw TunnelRefusal(.idTaken, detail: "\(existing) is of another kind")
+            }
+            let isOver = existing.map { $0.owner == owner && $0.state(now: now) != .live } ?? false
+            let live = shares.filter { $0.state(now: now) == .live && $0.id != id }
+            let verdict = Claim.decide(
+                existingByID: isOver ? nil : existing, existingByName: nil, by: owner,
+                occupancy: Claim.Occupancy(
+                    ofOwner: live.count { $0.owner == owner }, inTotal: live.count),
+                limits: self.limits, now: now)
+            switch verdict {
+            case .refused(let refusal): throw refusal
+            case .takeOver(let existing): return try await self.keep(existing, now)
+            case .new:
+                // Who was let in before must not be by that alone.
+                if isOver { _ = try await self.store.delete(id) }
+                var share = self.make(id, owner, now)
+                share.generation = (existing?.generation ?? 0) + 1
+                return try await self.upsert(share, now)
+            }
+        } catch let refusal as TunnelRefusal {
+            throw refusal
+        } catch let error as ShareStoreError {
+            throw Self.refusal(error)
+        } catch {
+            throw TunnelRefusal(.internalFailure, detail: "\(error)")
+        }
+    }
+
+    /// The share goes on: with the password that it has, and the time of a new one.
+    private func keep(_ existing: Share, _ now: Date) async throws -> Share {
+        var share = existing
+        share.generation += 1
+        share.expiresAt = self.expiry(now)
+        share.limits.maximumClients = self.maximumClients
+        return try await self.upsert(share, now)
+    }
+
+    private func upsert(_ share: Share, _ now: Date) async throws -> Share {
+        let kept = try await self.store.upsert(share, now: now)
+        guard kept.state(now: now) == .live else {
+            throw TunnelRefusal(.shareRevoked, detail: "\(kept)")
+        }
+        return kept
+    }
+
+    /// A new share. Nobody knows its password until the owner asks for one.
+    private func make(_ id: ShareID, _ owner: OwnerID, _ now: Date) -> Share {
+        var generator = SystemRandomNumberGenerator()
+        let password = SharePassword.make(using: &generator)
+        let verifier = SCRAMVerifier(password: password, using: &generator)
+        var limits = ShareLimits()
+        limits.maximumClients = self.maximumClients
+        return Share(
+            id: id, kind: .databaseBuild, name: nil, owner: owner, verifier: verifier.text,
+            authMethod: .scram, limits: limits, createdAt: now, expiresAt: self.expiry(now),
+            database: Self.database, user: Self.user)
+    }
+
+    private var maximumClients: Int {
+        self.configuration.exclusive ? 1 : ShareLimits().maximumClients
+    }
+
+    private func expiry(_ now: Date) -> Date {
+        now.addingTimeInterval(TimeInterval(self.configuration.defaultExpirySeconds))
+    }
+
+    private static func refusal(_ error: ShareStoreError) -> TunnelRefusal {
+        switch error {
+        case .shareTaken: TunnelRefusal(.idTaken, detail: "\(error)")
+        case .ownerRevoked: TunnelRefusal(.unauthorized, detail: "\(error)")
+        default: TunnelRefusal(.internalFailure, detail: "\(error)")
+        }
+    }
+}
