@@ -197,16 +197,10 @@ struct SharedLine: Encodable, Hashable {
         self.database = probe.database
         self.expiresAt = address.expiresAt
         let authority =
-            "\(Self.escaped(self.user)):\(Self.escaped(password))@\(address.host):\(address.port)"
-        self.url = "postgres://\(authority)/\(Self.escaped(probe.database))?sslmode=require"
+            "\(Conninfo.escaped(self.user)):\(Conninfo.escaped(password))@\(address.host):\(address.port)"
+        self.url = "postgres://\(authority)/\(Conninfo.escaped(probe.database))?sslmode=require"
         // Channel binding proves the relay by the password, without a certificate authority.
         self.psql = "psql '\(self.url)\(bindsChannel ? "&channel_binding=require" : "")'"
-    }
-
-    private static func escaped(_ text: String) -> String {
-        let plain = CharacterSet(
-            charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
     }
 }
 

@@ -9,25 +9,6 @@ struct TokenCommand: AsyncParsableCommand {
         commandName: "token", abstract: "Who may share: tokens, kept in the relay's state folder.",
         subcommands: [Create.self, List.self, Revoke.self])
 
-    /// What all three take.
-    struct Options: ParsableArguments {
-        @Option(help: "The relay's state folder; default: ~/.local/state/pgshare.")
-        var state: String?
-        @Flag(help: "Print JSON.")
-        var json = false
-
-        func store() async throws -> SQLiteShareStore {
-            let settings = try await Settings(configFile: nil)
-            let folder = try await settings.string(
-                .state, flag: self.state, default: DefaultPlaces.stateFolder())
-            do {
-                return try SQLiteShareStore(folder: folder)
-            } catch {
-                throw CommandFailure("\(error)")
-            }
-        }
-    }
-
     /// `pgshare token create NAME`.
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
@@ -35,7 +16,7 @@ struct TokenCommand: AsyncParsableCommand {
 
         @Argument(help: "Whose token it is: letters, digits, '.', '_' and '-', at most 64.")
         var name: String
-        @OptionGroup var options: Options
+        @OptionGroup var options: StateOptions
 
         func run() async throws {
             let owner = try TokenCommand.owner(self.name)
@@ -56,7 +37,7 @@ struct TokenCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "List the tokens' names; the tokens themselves are not kept.")
 
-        @OptionGroup var options: Options
+        @OptionGroup var options: StateOptions
 
         func run() async throws {
             let store = try await self.options.store()
@@ -82,7 +63,7 @@ struct TokenCommand: AsyncParsableCommand {
 
         @Argument(help: "The token's name.")
         var name: String
-        @OptionGroup var options: Options
+        @OptionGroup var options: StateOptions
 
         func run() async throws {
             let owner = try TokenCommand.owner(self.name)

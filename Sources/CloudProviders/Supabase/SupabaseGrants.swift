@@ -12,8 +12,8 @@ package enum SupabaseGrants {
     /// Schemas that Supabase manages: never dumped, restored, or granted in.
     package static let managedSchemas: Set<String> = [
         "_analytics", "_realtime", "_supavisor", "auth", "cron", "extensions", "graphql",
-        "graphql_public", "net", "pgbouncer", "pgmq", "pgsodium", "pgsodium_masks", "realtime",
-        "storage", "supabase_functions", "supabase_migrations", "vault",
+        "graphql_public", "net", "pgbouncer", "pgmq", "pgmq_public", "pgsodium", "pgsodium_masks",
+        "realtime", "storage", "supabase_functions", "supabase_migrations", "vault",
     ]
 
     /// Statements to run after a restore, each alone, as the role `postgres`.
@@ -57,17 +57,6 @@ extension ProviderDatabase {
         switch self.project.provider {
         case .supabase: SupabaseGrants.statements(schemas: schemas)
         case .neon, .rds: []
-        }
-    }
-}
-
-extension ProviderName {
-    /// Schemas that are the provider's own: left out on both sides.
-    public var managedSchemas: Set<String> {
-        switch self {
-        case .supabase: SupabaseGrants.managedSchemas
-        case .neon: ["neon", "neon_auth", "neon_migration"]
-        case .rds: ["rdsadmin"]
         }
     }
 }

@@ -96,15 +96,7 @@ struct Preparation {
             try await Ledger.lock(session)
             let second = try? await DeploySession.open(
                 connectors.target, self.request.target, on: connectors.eventLoop)
-            let facts: DatabaseFacts
-            do throws(SQLFailure) {
-                facts = try await DatabaseInspector.inspect(session, second: second)
-            } catch {
-                await second?.close()
-                throw error
-            }
-            await second?.close()
-            return (session, facts)
+            return (session, try await Self.inspect(session, closing: second))
         } catch {
             throw DeployFailure(error, at: "the target")
         }
@@ -117,18 +109,25 @@ struct Preparation {
             let source = try await self.snapshot(connectors)
             let second = try? await DeploySession.open(
                 connectors.source, self.request.source, on: connectors.eventLoop)
-            let facts: DatabaseFacts
-            do throws(SQLFailure) {
-                facts = try await DatabaseInspector.inspect(source.session, second: second)
-            } catch {
-                await second?.close()
-                throw error
-            }
-            await second?.close()
-            return (source, facts)
+            return (source, try await Self.inspect(source.session, closing: second))
         } catch {
             throw DeployFailure(error, at: "the source")
         }
+    }
+
+    /// A second session shows whether there may be one, and is needed no longer than that.
+    private static func inspect(
+        _ session: DeploySession, closing second: DeploySession?
+    ) async throws(SQLFailure) -> DatabaseFacts {
+        let facts: DatabaseFacts
+        do throws(SQLFailure) {
+            facts = try await DatabaseInspector.inspect(session, second: second)
+        } catch {
+            await second?.close()
+            throw error
+        }
+        await second?.close()
+        return facts
     }
 
     private mutating func snapshot(

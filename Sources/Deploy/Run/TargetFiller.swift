@@ -28,8 +28,15 @@ struct TargetFiller: Sendable {
     private var plan: DeployPlan { self.deployment.plan }
     private var observer: DeployObserver { self.deployment.observer }
 
+    /// The source's, by their quoted names.
+    private let relations: [String: RelationFacts]
+
     init(_ deployment: Deployment) {
         self.deployment = deployment
+        let named = deployment.sourceFacts.relations.map {
+            (SQLText.identifier($0.schema, $0.name), $0)
+        }
+        self.relations = Dictionary(named) { first, _ in first }
     }
 
     /// Through one session, in its open transaction.
@@ -176,9 +183,7 @@ struct TargetFiller: Sendable {
     }
 
     private func relation(_ table: PlannedTable) -> RelationFacts? {
-        self.deployment.sourceFacts.relations.first {
-            $0.schema == table.schema && $0.name == table.name
-        }
+        self.relations[SQLText.identifier(table.schema, table.name)]
     }
 
     /// Where the target's own constraints stand already, what others refer to goes first.
@@ -256,12 +261,7 @@ struct TargetFiller: Sendable {
                         .verifying, "\(step.side.rawValue): \(step.table)", done: step.bytes,
                         total: step.totalBytes)))
         }
-        self.observer(
-            .verified(
-                RunVerified(
-                    level: self.plan.options.verify, tables: report.tables.count,
-                    rows: report.tables.reduce(0) { $0 + $1.rows },
-                    mismatches: report.mismatches.map(\.sentence), seconds: report.seconds)))
+        self.observer(.verified(RunVerified(report, level: self.plan.options.verify)))
         guard report.isEqual else {
             let first = report.mismatches.prefix(5).map(\.sentence).joined(separator: "; ")
             let more = report.mismatches.count - min(5, report.mismatches.count)

@@ -2,25 +2,6 @@ import ArgumentParser
 import Foundation
 import ShareStore
 
-/// What `pgshare deploy list` and `show` take.
-struct DeployHistoryOptions: ParsableArguments {
-    @Option(help: "The state folder; default: ~/.local/state/pgshare.")
-    var state: String?
-    @Flag(help: "Print one JSON object.")
-    var json = false
-
-    func store() async throws -> SQLiteShareStore {
-        let settings = try await Settings(configFile: nil)
-        let folder = try await settings.string(
-            .state, flag: self.state, default: DefaultPlaces.stateFolder())
-        do {
-            return try SQLiteShareStore(folder: folder)
-        } catch {
-            throw CommandFailure("\(error)")
-        }
-    }
-}
-
 /// `pgshare deploy list`.
 struct DeployListCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -31,7 +12,7 @@ struct DeployListCommand: AsyncParsableCommand {
 
     @Option(help: "The most that are listed, newest first; default: 20.")
     var limit: Int = Self.usualLimit
-    @OptionGroup var options: DeployHistoryOptions
+    @OptionGroup var options: StateOptions
 
     func validate() throws {
         guard self.limit > 0 else { throw ValidationError("--limit takes a number from 1 up") }
@@ -61,7 +42,7 @@ struct DeployShowCommand: AsyncParsableCommand {
 
     @Argument(help: "The deployment's id, or the beginning of it.")
     var id: String
-    @OptionGroup var options: DeployHistoryOptions
+    @OptionGroup var options: StateOptions
 
     func run() async throws {
         let store = try await self.options.store()
