@@ -196,8 +196,8 @@ struct SharedLine: Encodable, Hashable {
         self.password = password
         self.database = probe.database
         self.expiresAt = address.expiresAt
-        let authority =
-            "\(Conninfo.escaped(self.user)):\(Conninfo.escaped(password))@\(address.host):\(address.port)"
+        let login = "\(Conninfo.escaped(self.user)):\(Conninfo.escaped(password))"
+        let authority = "\(login)@\(address.host):\(address.port)"
         self.url = "postgres://\(authority)/\(Conninfo.escaped(probe.database))?sslmode=require"
         // Channel binding proves the relay by the password, without a certificate authority.
         self.psql = "psql '\(self.url)\(bindsChannel ? "&channel_binding=require" : "")'"

@@ -119,7 +119,7 @@ struct RunningDoor: Sendable {
     /// Opens a door, runs `body`, closes the door.
     static func with(
         isOpen: Bool = false, isReady: Bool = true, storeIsDown: Bool = false,
-        limits: HTTPDoorLimits = HTTPDoorLimits(),
+        limits: HTTPDoorLimits = .patient,
         _ body: @escaping @Sendable (RunningDoor) async throws -> Void
     ) async throws {
         try await withFolder { folder in
@@ -196,4 +196,13 @@ struct RunningDoor: Sendable {
 /// A request head of lines.
 func request(_ lines: String...) -> String {
     lines.joined(separator: "\r\n") + "\r\n\r\n"
+}
+
+extension HTTPDoorLimits {
+    /// For tests that are not about time: forty doors at once on a busy machine are slow.
+    static let patient: HTTPDoorLimits = {
+        var limits = HTTPDoorLimits()
+        limits.handshakeTimeout = .minutes(2)
+        return limits
+    }()
 }
