@@ -36,15 +36,29 @@ public final class Relay: Service {
     public func run() async throws {
         let group = MultiThreadedEventLoopGroup(
             numberOfThreads: max(1, self.configuration.eventLoops))
+        let result: Result<Void, any Error>
         do {
             let house = try await RelayHouse(self.configuration, group: group, self.logger)
             self.tls.withLockedValue { $0 = house.tls }
             try await house.run(onListening: self.onListening)
+            result = .success(())
         } catch {
-            try? await group.shutdownGracefully()
-            throw error
+            result = .failure(error)
         }
-        try? await group.shutdownGracefully()
+        await Self.settle(group)
+        try result.get()
+    }
+
+    /// Steps from the end of a tunnel to the last byte for its clients: the link's event loop, the
+    /// client's, and what TLS writes behind it.
+    private static let settlingRounds = 4
+
+    /// Lets the goodbyes leave. The event loops stay as long as the process, as NIO's own do: what
+    /// Hummingbird lets go of after its server has ended still counts on them.
+    private static func settle(_ group: MultiThreadedEventLoopGroup) async {
+        for _ in 0..<Self.settlingRounds {
+            for loop in group.makeIterator() { try? await loop.submit {}.get() }
+        }
     }
 
     /// Serves the certificate that its files hold now. A running relay looks by itself every
