@@ -22,6 +22,7 @@ from harness.cluster import Cluster  # noqa: E402
 from harness.deploy import Deployer, literal  # noqa: E402
 from harness.endpoint import Endpoint  # noqa: E402
 from harness.pgshare import Agent, Relay  # noqa: E402
+from harness.token_issuer import Issuer  # noqa: E402
 from harness.tcp_proxy import TCPProxy  # noqa: E402
 
 
@@ -339,3 +340,9 @@ def new_page_relay(tmp_path: Path) -> Iterator[Callable[..., PageRelay]]:
     yield start
     for relay in relays:
         relay.stop()
+
+
+@pytest.fixture
+def issuer(tmp_path: Path) -> Issuer:
+    """An issuer of JSON Web Tokens, for a relay that is started with its `options`."""
+    return Issuer(tmp_path)

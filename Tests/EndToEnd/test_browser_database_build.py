@@ -1,0 +1,251 @@
+"""database.build's own browser side, unmodified as far as its wire goes, against our relay.
+
+The page is a double that was written from what is known of its wire; the engine behind it is real.
+"""
+
+import json
+import os
+import random
+import string
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import psycopg
+import pytest
+from harness import tools, wire
+from harness.browser import BrowserStage, PageRelay, Tab
+from harness.endpoint import Endpoint
+from harness.processes import run_well
+from harness.waiting import stays_true, wait_for
+from harness.wire import Refused, WireClient
+
+pytestmark = pytest.mark.relayed
+
+
+def codes(messages) -> list[str]:
+    return [got.fields["C"] for got in messages if got.kind == "E"]
+
+
+class Build:
+    """A tab with that page, connected as the database of an id."""
+
+    def __init__(self, tab: Tab, relay: PageRelay, token: str):
+        self.tab = tab
+        self.relay = relay
+        self.token = token
+        self.id = "".join(random.choices(string.ascii_lowercase + string.digits, k=16))
+
+    def connect(self, share_id: str | None = None, token: str | None = None) -> None:
+        """`wss://ID.DOMAIN/?token=…`, here without TLS."""
+        self.id = share_id or self.id
+        self.tab.ask(
+            "build.connect", f"ws://{self.id}.localhost:{self.relay.http_port}/?token={token or self.token}"
+        )
+
+    def endpoint(self) -> Endpoint:
+        """The connection string of the share: its owner asks for a new password."""
+        done = self.relay.command("shares", "password", self.id, "--json", token=self.token)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        return Endpoint(
+            told["host"], int(told["port"]), told["user"], told["password"], told["database"],
+            self.relay.ca_file, 17, self.id,
+        )  # fmt: skip
+
+    @property
+    def facts(self) -> dict:
+        return self.tab.ask("build.facts")
+
+
+@pytest.fixture
+def new_build(stage: BrowserStage, page_relay: PageRelay, covers) -> Iterator[Callable[..., Build]]:
+    """Opens the page with an engine and connects it."""
+    covers("Chromium", stage.chromium.version)
+    tabs: list[Tab] = []
+
+    def open_build(token: str | None = None, relay: PageRelay | None = None) -> Build:
+        relay = relay or page_relay
+        tab = stage.tab("/pages/database_build.html")
+        tabs.append(tab)
+        tab.ask("build.boot", {})
+        build = Build(tab, relay, token or relay.token("builder"))
+        build.connect()
+        return build
+
+    yield open_build
+    for tab in tabs:
+        tab.close()
+
+
+@pytest.fixture
+def build(new_build) -> Iterator[Build]:
+    """A page that is connected; what a relay must never send it was not sent."""
+    build = new_build()
+    yield build
+    assert build.facts["wrong"] == []
+
+
+def test_two_psqls_work_at_once(build, covers):
+    covers("psql", tools.full_version(tools.MAIN_VERSION))
+    endpoint = build.endpoint()
+    command = [tools.program("psql"), "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", endpoint.argument()]
+    run_well([*command, "-c", "create table things (who text, n int)"], endpoint.environment())
+    script = "".join(
+        f"begin; insert into things values (:'who', {n}); insert into things values (:'who', {n}); commit;\n"
+        for n in range(20)
+    )
+    both = [
+        subprocess.Popen(
+            [*command, "-v", f"who={who}"], env={**os.environ, **endpoint.environment()}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for who in ("one", "two")
+    ]  # fmt: skip
+    with ThreadPoolExecutor(2) as threads:
+        ends = list(threads.map(lambda psql: psql.communicate(script, timeout=120), both))
+    assert [psql.returncode for psql in both] == [0, 0], ends
+    asked = "select who, count(*), sum(n) from things group by 1 order by 1"
+    assert build.tab.ask("build.query", asked) == [["one", "40", "380"], ["two", "40", "380"]]
+
+
+def test_psql_describes_copies_and_pg_dump_dumps(build, tmp_path):
+    endpoint = build.endpoint()
+    source = tmp_path / "in.tsv"
+    source.write_text("".join(f"{n}\tline {n}\n" for n in range(3000)))
+    script = f"create table copied (a int, b text);\n\\copy copied from '{source}'\n\\d copied\n"
+    done = run_well(
+        [tools.program("psql", 18), "-X", "-v", "ON_ERROR_STOP=1", "-d", endpoint.argument()],
+        endpoint.environment(), stdin=script,
+    )  # fmt: skip
+    assert "COPY 3000" in done.stdout
+    dumped = run_well([tools.program("pg_dump", 18), "-d", endpoint.argument()], endpoint.environment()).stdout
+    assert source.read_text() in dumped
+
+
+def test_clients_are_kept_apart(build):
+    endpoint = build.endpoint()
+    with WireClient(endpoint) as one, WireClient(endpoint) as two:
+        one.send(wire.parse("select 'one'", "same") + wire.SYNC)
+        one.ready()
+        two.send(wire.parse("select 'two'", "same") + wire.SYNC)
+        two.ready()
+        one.query("set app.user = 'one'")
+        for client, name in ((one, b"one"), (two, b"two")):
+            client.send(wire.bind(statement="same") + wire.execute() + wire.SYNC)
+            assert name in next(got for got in client.ready() if got.kind == "D").body
+        assert two.query("select current_setting('app.user', true)") in ([[None]], [[b""]])
+        with psycopg.connect(endpoint.conninfo(), autocommit=True) as three, three.pipeline():
+            cursors = [three.execute("select %s::int", (number,)) for number in range(50)]
+            assert [cursor.fetchone()[0] for cursor in cursors] == list(range(50))
+
+
+def test_the_page_is_told_of_startups_as_it_knows_them(build):
+    with WireClient(build.endpoint()) as client:
+        assert client.query("select 1") == [[b"1"]]
+        (first, *_) = build.facts["startups"]
+        assert first["length"] == first["whole"]
+        assert (first["user"], first["database"]) == ("postgres", "postgres")
+        assert first["client_ip"] == "127.0.0.1"
+
+
+def test_the_greeting_is_the_engines_own_and_there_is_a_key_to_cancel_with(build):
+    with WireClient(build.endpoint()) as one, WireClient(build.endpoint()) as _:
+        pass
+    endpoint = build.endpoint()
+    with WireClient(endpoint) as one, WireClient(endpoint) as two:
+        versions = [got.body for got in one.transcript if got.kind == "S" and got.body.startswith(b"server_version\0")]
+        assert versions == [b"server_version\0" + one.query("show server_version")[0][0] + b"\0"]
+        one.query("begin")
+        two.send(wire.query("select 1"))
+        two.cancel()
+        assert codes(two.ready()) == ["57014"]
+        one.query("commit")
+        assert two.query("select 2") == [[b"2"]]
+
+
+def test_a_password_is_needed_and_a_new_one_replaces_the_old(build):
+    first = build.endpoint()
+    with WireClient(first) as client:
+        assert client.query("select 1") == [[b"1"]]
+    with pytest.raises(Refused) as caught:
+        WireClient(replace(first, password="postgres"))
+    assert caught.value.state == "28P01"
+    second = build.endpoint()
+    assert second.password != first.password
+    with pytest.raises(Refused) as caught:
+        WireClient(first)
+    assert caught.value.state == "28P01"
+    with WireClient(second) as client:
+        assert client.query("select 1") == [[b"1"]]
+
+
+def test_another_owner_can_not_take_the_id_or_ask_for_its_password(build, new_build, page_relay):
+    stranger = page_relay.token("another builder")
+    done = page_relay.command("shares", "password", build.id, "--json", token=stranger)
+    assert done.returncode != 0
+    other = new_build(token=stranger)
+    with pytest.raises(Exception, match="WebSocket failed"):
+        other.connect(build.id)
+    with WireClient(build.endpoint()) as client:
+        assert client.query("select 1") == [[b"1"]]
+
+
+def test_a_wrong_token_is_refused_and_none_is_ever_logged(build, page_relay):
+    with pytest.raises(Exception, match="WebSocket failed"):
+        build.connect(token="pgs_" + "A" * 43)
+    said = page_relay.child.everything()
+    assert build.token not in said
+    assert "A" * 43 not in said
+
+
+def test_a_page_that_reconnects_keeps_its_share_and_its_password(build):
+    endpoint = build.endpoint()
+    with WireClient(endpoint) as client:
+        client.query("create table kept (n int); insert into kept values (1)")
+        client.query("set app.mine = 'yes'; prepare mine as select 'prepared'")
+        build.tab.ask("build.disconnect")
+        wait_for("the WebSocket to be closed", lambda: build.tab.ask("build.isClosed"))
+        with ThreadPoolExecutor(1) as threads:
+            waiting = threads.submit(client.query, "select count(*), current_setting('app.mine') from kept")
+            stays_true("the client waits for the page", lambda: not waiting.done(), 0.5)
+            build.connect()
+            assert waiting.result(30) == [[b"1", b"yes"]]
+        assert client.query("execute mine") == [[b"prepared"]]
+    with WireClient(endpoint) as client:
+        assert client.query("select count(*) from kept") == [[b"1"]]
+
+
+def test_a_client_that_vanishes_in_a_transaction_leaves_nothing(build):
+    endpoint = build.endpoint()
+    with WireClient(endpoint) as other:
+        other.query("create table widowed (n int)")
+        one = WireClient(endpoint)
+        one.query("begin; insert into widowed values (1)")
+        one.vanish()
+        assert other.query("select count(*) from widowed") == [[b"0"]]
+
+
+def test_a_share_ends_when_its_owner_revokes_it(build, page_relay):
+    with WireClient(build.endpoint()) as client:
+        done = page_relay.command("shares", "revoke", build.id, token=build.token)
+        assert done.returncode == 0, done.stderr
+        assert codes(client.until_end()) == ["57P01"]
+    wait_for("the page to be cut off", lambda: build.tab.ask("build.isClosed"))
+
+
+def test_a_share_expires_with_the_token_that_opened_it(new_build, new_page_relay, tmp_path, issuer):
+    """A JWT of an issuer that the relay knows; the user's id is the owner."""
+    relay = new_page_relay(*issuer.options)
+    build = new_build(relay=relay, token=issuer.token("ada", seconds=8))
+    endpoint = build.endpoint()
+    with WireClient(endpoint) as client:
+        assert client.query("select 1") == [[b"1"]]
+        start = time.monotonic()
+        assert codes(client.until_end()) == ["57P01"]
+        assert time.monotonic() - start < 30
+    for wrong in (issuer.token("ada", seconds=-500), issuer.token("ada", seconds=60, audience="another")):
+        with pytest.raises(Exception, match="WebSocket failed"):
+            build.connect(token=wrong)
