@@ -31,8 +31,8 @@ struct ReplySlot: Sendable {
 
 /// Reads a call's reply and says which of the messages sent each of its messages answers.
 ///
-/// Rows and copied data go by in runs. An error ends all up to the next Sync or Query, and an engine
-/// that says ReadyForQuery more often than it was asked is not heard.
+/// Rows and copied data go by in runs. An error ends all up to the next Sync or Query, and an
+/// engine that says ReadyForQuery more often than it was asked is not heard.
 struct ReplyMatcher: Sendable {
     enum Step: Sendable {
         case readMore

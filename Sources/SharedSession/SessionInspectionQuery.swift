@@ -220,8 +220,8 @@ extension SessionInspection {
     /// Sources of functions, in lower case. Objects that did not come with Postgres itself have
     /// oids from 16384 on (`FirstNormalObjectId`). A function in C is taken for harmless.
     private static let functionsTable = """
-        f (source) as materialized (select pg_catalog.lower(case when p.prosqlbody is null then p.prosrc \
-        else pg_catalog.pg_get_function_sqlbody(p.oid) end) \
+        f (source) as materialized (select pg_catalog.lower(case when p.prosqlbody is null \
+        then p.prosrc else pg_catalog.pg_get_function_sqlbody(p.oid) end) \
         from pg_catalog.pg_proc p, pg_catalog.pg_language l \
         where p.oid operator(pg_catalog.>=) '16384'::pg_catalog.oid \
         and l.oid operator(pg_catalog.=) p.prolang and l.lanname operator(pg_catalog.<>) 'c')
@@ -231,7 +231,8 @@ extension SessionInspection {
         n (name) as materialized (select distinct (m.found)[1] from (\
         select pg_catalog.regexp_matches(f.source, \(SQLRewrite.literal(behindSetConfig)), 'g') \
         from f where pg_catalog.strpos(f.source, 'set_config') operator(pg_catalog.>) 0 \
-        union all select pg_catalog.regexp_matches(f.source, \(SQLRewrite.literal(behindSet)), 'g') \
+        union all \
+        select pg_catalog.regexp_matches(f.source, \(SQLRewrite.literal(behindSet)), 'g') \
         from f) m (found) limit 200)
         """
 
@@ -244,9 +245,8 @@ extension SessionInspection {
 
     /// Whether a function's source has a word by which a session could be touched, or a view, rule,
     /// default, constraint, policy or trigger calls a function of Postgres that does.
-    private static let storedCode = """
-        \(Fact.row(.code, "case when \(harmfulFunction) or \(harmfulExpression) then 't' else 'f' end"))
-        """
+    private static let storedCode = Fact.row(
+        .code, "case when \(harmfulFunction) or \(harmfulExpression) then 't' else 'f' end")
 
     /// SET is a word of UPDATE, too.
     private static let harmfulFunction = """

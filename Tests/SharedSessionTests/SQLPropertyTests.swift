@@ -148,7 +148,8 @@ struct SQLSplittingTests {
         "create or replace function pg_temp.f() returns int begin atomic select 1; select 2; end",
         "create or replace procedure pg_temp.p() begin atomic; ; end",
         "create function pg_temp.g(a int default case when true then 1 else 2 end) returns int "
-            + "language sql begin atomic select case when a > 1 then 1 end as end; select a end; end",
+            + "language sql begin atomic select case when a > 1 then 1 end as end; "
+            + "select a end; end",
         "do $$begin null; end$$", "drop function if exists pg_temp.g(int)",
         "create temp table if not exists t (a int); create or replace rule r as on update to t "
             + "do also (select 1; select 2)",

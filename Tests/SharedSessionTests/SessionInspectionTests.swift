@@ -191,7 +191,8 @@ struct SessionStoredCodeTests {
             """
             begin;
             create function f() returns void language plpgsql as $$ begin
-              perform set_config('App.One', 'x', false); set app.two = 'y'; set session app.Three to 1;
+              perform set_config('App.One', 'x', false); set app.two = 'y';
+              set session app.Three to 1;
               execute 'select set_config(''app.four'', ''z'', false)';
             end $$;
             select f(); set app.five = '5'
