@@ -26,7 +26,7 @@ struct ClientEnding: Hashable, Sendable {
             .invalidCatalogName, "database \"\(name)\" does not exist",
             hint: "This sandbox has one database: \"\(there)\".")
     }
-    static func gone(_ reason: String) -> Self { Self(.connectionFailure, reason) }
+    static func gone(_ sqlState: SQLState, _ message: String) -> Self { Self(sqlState, message) }
     static func faulted(_ message: String) -> Self {
         Self(
             SQLState(rawValue: "58000"), "the engine in the browser failed: \(message)",

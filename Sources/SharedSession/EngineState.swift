@@ -14,6 +14,8 @@ struct EngineState: Sendable {
     }
 
     var presence = Presence.withPage
+    /// What clients are told where it is gone.
+    var ending: ClientEnding?
     /// Since when it answered that it is ours; nil before.
     var heldSince: NIODeadline?
     /// The way to it takes nothing for now.

@@ -1,5 +1,5 @@
 package import NIOCore
-import PostgresWire
+package import PostgresWire
 
 /// Clients that go, are sent away, or give up.
 extension SharedSession {
@@ -178,12 +178,23 @@ extension SharedSession {
 
     // MARK: The engine
 
-    /// The engine is gone for good; every client is ended.
-    package mutating func engineGone(_ reason: String, now: NIODeadline) {
+    /// The engine is gone for good: every client is ended, and who comes later, too.
+    ///
+    /// - Parameters:
+    ///   - sqlState: 57P01 where it ended on purpose, 08006 where it was lost.
+    ///   - message: One sentence for clients.
+    ///   - now: The time.
+    package mutating func engineGone(
+        _ sqlState: SQLState, _ message: String, now: NIODeadline
+    ) {
+        guard self.engine.presence != .gone else { return }
+        let ending = ClientEnding.gone(sqlState, message)
         self.engine.presence = .gone
-        self.end(all: .gone(reason))
+        self.engine.ending = ending
+        self.end(all: ending)
         self.call = nil
         self.engine.cleanup = nil
+        self.engine.applying = nil
     }
 
     /// A call failed outside of SQL and is over; `restarted` where the engine is new already.
@@ -200,7 +211,8 @@ extension SharedSession {
         self.engine.applying = nil
         self.engine.faultsInARow += 1
         guard self.engine.faultsInARow <= Self.maximumFaults else {
-            return self.engineGone("the engine in the browser does not work any more", now: now)
+            return self.engineGone(
+                .connectionFailure, "the engine in the browser does not work any more", now: now)
         }
         if restarted {
             self.engineIsNew()

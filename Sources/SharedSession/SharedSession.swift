@@ -60,8 +60,8 @@ package struct SharedSession: Sendable {
         guard self.clients[id] == nil else { return }
         self.clients[id] = SessionClientState(
             id: id, arrival: arrival, generation: self.engine.generation)
-        if self.engine.presence == .gone {
-            self.end(id, .gone("the sandbox is gone"))
+        if let ending = self.engine.ending {
+            self.end(id, ending)
         } else if arrival.request.isReplication {
             self.end(id, .replication)
         } else {

@@ -188,7 +188,7 @@ struct SharedSessionLeaseTests {
     @Test func `an engine that is gone for good ends every client`() {
         var talk = SharedSessionTranscript()
         let ids = (1...2).map { talk.greeted($0) }
-        talk.session.engineGone("the tab was closed", now: talk.now)
+        talk.session.engineGone(.connectionFailure, "the tab was closed", now: talk.now)
         talk.drain()
         for id in ids { #expect(talk.heard(id) == "E!(08006 the tab was closed)") }
         #expect(talk.session.clientCount == 0)
@@ -198,10 +198,24 @@ struct SharedSessionLeaseTests {
 struct SharedSessionEndTests {
     @Test func `who comes when the engine is gone is told so`() {
         var talk = SharedSessionTranscript()
-        talk.session.engineGone("the tab was closed", now: talk.now)
+        talk.session.engineGone(.adminShutdown, "this share has ended", now: talk.now)
         let id = talk.arrive(1)
-        #expect(talk.heard(id).hasPrefix("E!(08006"))
+        #expect(talk.heard(id) == "E!(57P01 this share has ended)")
         #expect(talk.closed == [id])
+    }
+
+    @Test(arguments: [SQLState.adminShutdown, .connectionFailure])
+    func `clients that hold, wait or are idle hear why the engine is gone`(why: SQLState) {
+        var talk = SharedSessionTranscript()
+        let ids = (1...3).map { talk.greeted($0) }
+        talk.send(ids[0], Wire.query("select 1"))
+        talk.send(ids[1], Wire.query("select 2"))
+        talk.session.engineGone(why, "over", now: talk.now)
+        talk.session.engineGone(.internalError, "over again", now: talk.now)
+        talk.drain()
+        for id in ids { #expect(talk.heard(id) == "E!(\(why) over)") }
+        #expect(talk.session.clientCount == 0)
+        #expect(talk.session.nextDeadline == nil)
     }
 
     @Test func `a client that is ended in the middle of a row is closed without a word`() {
@@ -210,7 +224,7 @@ struct SharedSessionEndTests {
         talk.send(id, Wire.query("select 1"))
         talk.session.replied(
             ByteBuffer(bytes: [0x44, 0, 0, 1, 0, 1, 2, 3]), now: talk.now)
-        talk.session.engineGone("the tab was closed", now: talk.now)
+        talk.session.engineGone(.connectionFailure, "the tab was closed", now: talk.now)
         talk.drain()
         #expect(talk.heard(id) == "+8")
         #expect(talk.closed == [id])

@@ -381,7 +381,8 @@ extension SessionShell: EngineLinkDelegate {
         self.stopTimers()
         for client in self.early { self.refuse(client.id, end) }
         self.early = []
-        self.machine?.engineGone(end.message, now: self.now)
+        self.machine?.engineGone(
+            SQLState(rawValue: end.sqlState), end.message, now: self.now)
         self.settle()
         self.stopTimers()
     }
