@@ -145,11 +145,17 @@ class Tab:
         self.shared: dict[str, Any] = {}
         self.shared_at: Endpoint
         before = chromium.processes("renderer")
-        self._context = chromium.run(chromium.new_context())
-        self.page: Page = chromium.run(self._context.new_page())
+        self._context: BrowserContext
+        self.page: Page
+        chromium.run(self._make())
+        self._before = before
+
+    async def _make(self) -> None:
+        self._context = await self.chromium.new_context()
+        self.page = await self._context.new_page()
+        # To listen is a message to Chromium: like all of them, it goes out on Playwright's loop.
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.console.append(f"error: {error}"))
-        self._before = before
 
     def _on_console(self, message: ConsoleMessage) -> None:
         self.console.append(f"{message.type}: {message.text}")
