@@ -41,7 +41,8 @@ package enum EngineRecordType: UInt8, Sendable, CaseIterable {
         switch self {
         case .data, .reply: 0...Int(UInt32.max)
         case .event, .fault: 2...EngineRecord.maximumGatheredBytes
-        case .notify: 14...EngineRecord.maximumGatheredBytes
+        // A head, a process id, a channel of one letter, no payload, two zeros.
+        case .notify: 12...EngineRecord.maximumGatheredBytes
         case .hold, .run, .drop, .release, .restart, .done, .restarted, .held: 0...0
         }
     }
@@ -89,12 +90,17 @@ package enum EngineRecordViolation: Error, Hashable, Sendable {
 ///       │ 5 bytes, unknown                  last payload byte
 ///       └────────────────────▶ skip(left) ───────────────────▶ header
 ///
+/// A sandbox answers in the order in which it was asked. After a FAULT that answers HOLD, what it
+/// says to the calls behind that HOLD is read and not told: they ran without the engine being kept.
+///
 /// Pure. The bytes of a REPLY come out as slices, as they come.
 package struct EngineRecordDecoder: Sendable {
     /// What the sandbox said.
     package enum Event: Hashable, Sendable {
         /// Bytes of the reply to the oldest call; never empty.
         case reply(ByteBuffer)
+        /// So many bytes of a reply that is void: give credit for them.
+        case void(Int)
         /// The oldest call is over.
         case done
         /// What was asked for failed outside of SQL; with a call at work that call is over. The
@@ -118,21 +124,29 @@ package struct EngineRecordDecoder: Sendable {
     private var phase = Phase.header
     /// Bytes of a header or of a gathered payload that is not whole yet.
     private var unread = ByteBuffer()
-    /// Calls that were asked for and are not over.
-    package private(set) var calls = 0
-    private var holds = 0
-    private var restarts = 0
+    /// What was asked and is not answered, oldest first.
+    private var questions: [Question] = []
+
+    private enum Question: Sendable, Hashable {
+        case hold
+        case call
+        /// Its answer is not told.
+        case voidCall
+        case restart
+
+        var isCall: Bool { self == .call || self == .voidCall }
+    }
 
     package init() {}
 
     // MARK: What was asked
 
     /// RUN was sent.
-    package mutating func askedToRun() { self.calls += 1 }
+    package mutating func askedToRun() { self.questions.append(.call) }
     /// HOLD was sent.
-    package mutating func askedToHold() { self.holds += 1 }
+    package mutating func askedToHold() { self.questions.append(.hold) }
     /// RESTART was sent.
-    package mutating func askedToRestart() { self.restarts += 1 }
+    package mutating func askedToRestart() { self.questions.append(.restart) }
 
     // MARK: What comes
 
@@ -155,7 +169,7 @@ package struct EngineRecordDecoder: Sendable {
                 let count = min(left, bytes.readableBytes)
                 guard count > 0, let part = bytes.readSlice(length: count) else { return nil }
                 self.phase = .reply(left: left - count)
-                return .reply(part)
+                return self.isVoid ? .void(count) : .reply(part)
             case .skip(let left):
                 let count = min(left, bytes.readableBytes)
                 bytes.moveReaderIndex(forwardBy: count)
@@ -201,7 +215,7 @@ package struct EngineRecordDecoder: Sendable {
         guard type.isOfSandbox else { throw .wrongDirection(type) }
         guard type.payloadLengths.contains(length) else { throw .badLength(number, length) }
         if type == .reply {
-            guard self.calls > 0 else { throw .unasked(.reply) }
+            guard self.questions.contains(where: \.isCall) else { throw .unasked(.reply) }
             self.phase = .reply(left: length)
         } else {
             self.phase = .gather(type, length: length)
@@ -214,9 +228,10 @@ package struct EngineRecordDecoder: Sendable {
     ) throws(EngineRecordViolation) -> Event? {
         switch type {
         case .done:
-            guard self.calls > 0 else { throw .unasked(.done) }
-            self.calls -= 1
-            return .done
+            guard let at = self.questions.firstIndex(where: \.isCall) else {
+                throw .unasked(.done)
+            }
+            return self.questions.remove(at: at) == .call ? .done : nil
         case .fault:
             return self.fault(payload)
         case .notify:
@@ -224,30 +239,40 @@ package struct EngineRecordDecoder: Sendable {
             return .notify(payload)
         case .restarted:
             // Also unasked: a page may restart its engine by itself.
-            self.restarts = max(0, self.restarts - 1)
+            self.answered(.restart)
             return .restarted
         case .held:
-            guard self.holds > 0 else { throw .unasked(.held) }
-            self.holds -= 1
+            guard self.answered(.hold) else { throw .unasked(.held) }
             return .held
         case .hold, .data, .run, .drop, .release, .restart, .event, .reply:
             throw .wrongDirection(type)
         }
     }
 
-    /// A fault answers a call, or a RESTART, or a HOLD; one that answers nothing concerns the
-    /// page's own queries, and nobody here.
+    /// A fault answers what was asked first; one that answers nothing concerns the page's own
+    /// queries, and nobody here.
     private mutating func fault(_ payload: ByteBuffer) -> Event? {
-        if self.calls > 0 {
-            self.calls -= 1
-        } else if self.restarts > 0 {
-            self.restarts -= 1
-        } else if self.holds > 0 {
-            self.holds -= 1
-        } else {
-            return nil
+        guard !self.questions.isEmpty else { return nil }
+        switch self.questions.removeFirst() {
+        case .voidCall: return nil
+        case .call, .restart: return .fault(payload)
+        case .hold:
+            let behind = self.questions.firstIndex(of: .hold) ?? self.questions.endIndex
+            for index in self.questions[..<behind].indices where self.questions[index].isCall {
+                self.questions[index] = .voidCall
+            }
+            return .fault(payload)
         }
-        return .fault(payload)
+    }
+
+    /// Whether the oldest call is not worth telling of.
+    private var isVoid: Bool { self.questions.first { $0.isCall } == .voidCall }
+
+    @discardableResult
+    private mutating func answered(_ question: Question) -> Bool {
+        guard let at = self.questions.firstIndex(of: question) else { return false }
+        self.questions.remove(at: at)
+        return true
     }
 
     /// `A`, its length, a process id, channel and payload as texts that end in a zero.

@@ -205,6 +205,8 @@ extension SharedSession {
         // A transaction is lost with its engine, whoever's call it was.
         if whose == nil, self.holder != nil { whose = self.holder }
         self.actions.append(.log(.faulted(whose)))
+        // HOLD failed: it is asked for again.
+        if !self.isHeld, self.engine.presence == .ours { self.engine.presence = .withPage }
         if let whose { self.end(whose, .faulted(message)) }
         self.call = nil
         self.engine.cleanup = nil
@@ -227,6 +229,9 @@ extension SharedSession {
         self.settle(now: now)
     }
 
+    /// Whether the page's own queries are known to be kept out, as far as that is possible.
+    private var isHeld: Bool { self.engine.heldSince != nil || !self.capabilities.holds }
+
     /// Faults in a row before the engine is given up.
     private static let maximumFaults = 3
 
@@ -234,7 +239,9 @@ extension SharedSession {
         if let holder = self.holder, self.engine.status != .idle {
             self.end(holder, .faulted("it was restarted within a transaction"))
         }
-        if self.engine.presence == .restarting { self.engine.presence = .ours }
+        if self.engine.presence == .restarting {
+            self.engine.presence = self.isHeld ? .ours : .withPage
+        }
         self.engine.generation += 1
         self.engine.status = .idle
         self.engine.settings = nil

@@ -128,9 +128,6 @@ package struct SharedSession: Sendable {
         self.settle(now: now)
     }
 
-    /// The way to the engine is gone for a while and will come back as it was.
-    package mutating func engineLost() {}
-
     // MARK: Parts that the others use
 
     mutating func enqueue(_ id: SessionClientID, now: NIODeadline) {

@@ -223,6 +223,8 @@ package struct ResumeOK: ControlPayload, Hashable {
 /// ERROR: the link ends for good.
 package struct LinkError: ControlPayload, Hashable, Error {
     package static let frameType = FrameType.error
+    /// The code of an agent, or a page, that was stopped on purpose.
+    package static let agentStopped = "agent_stopped"
 
     /// A stable word. Source: `PROTOCOL.md`, "Close reasons".
     package var code: String

@@ -80,8 +80,15 @@ struct EngineRecordTests {
             ([0x16, 0, 0, 0, 0], .unasked(.held)),
             ([0x12, 0, 0, 0, 1, 0], .badLength(0x12, 1)),
             ([0x13, 0, 1, 0, 1], .badLength(0x13, 65_537)),
+            ([0x13, 0, 0, 0, 1, 0x7B], .badLength(0x13, 1)),
+            ([0x14, 0, 0, 0, 11], .badLength(0x14, 11)),
+            ([0x15, 0, 0, 0, 1, 0], .badLength(0x15, 1)),
             ([0x55, 0xFF, 0xFF, 0xFF, 0xFF], .badLength(0x55, 4_294_967_295)),
+            ([0x55, 0, 1, 0, 1], .badLength(0x55, 65_537)),
+            ([0x01, 0, 0, 0, 0], .wrongDirection(.hold)),
+            ([0x02, 0, 0, 0, 0], .wrongDirection(.data)),
             ([0x03, 0, 0, 0, 0], .wrongDirection(.run)),
+            ([0x07, 0, 0, 0, 2, 0x7B, 0x7D], .wrongDirection(.event)),
         ] as [([UInt8], EngineRecordViolation)])
     func `what nobody asked for is a violation`(
         bytes: [UInt8], violation: EngineRecordViolation
@@ -89,6 +96,88 @@ struct EngineRecordTests {
         var decoder = EngineRecordDecoder()
         var bytes = ByteBuffer(bytes: bytes)
         #expect(throws: violation) { try decoder.next(&bytes) }
+    }
+
+    private static func notify(_ body: [UInt8], length: UInt32? = nil) -> ByteBuffer {
+        var message = ByteBuffer(bytes: [UInt8(ascii: "A")])
+        message.writeInteger(length ?? UInt32(body.count + 4))
+        message.writeBytes(body)
+        var bytes = ByteBuffer()
+        bytes.writeRecord(.notify, message)
+        return bytes
+    }
+
+    @Test func `the shortest notification has a channel of one letter`() throws {
+        var decoder = EngineRecordDecoder()
+        var bytes = Self.notify([0, 0, 0, 0, 0x61, 0, 0])
+        let message = try #require(bytes.getSlice(at: 5, length: 12))
+        #expect(try decoder.next(&bytes) == .notify(message))
+    }
+
+    @Test(
+        arguments: [
+            (body: [0, 0, 0, 0, 0x61, 0, 0], length: 10),  // Its length is not its length.
+            (body: [0, 0, 0, 0, 0x61, 0, 0x62], length: nil),  // The payload has no end.
+            (body: [0, 0, 0, 0, 0x61, 0x62, 0x63], length: nil),  // Nor has the channel.
+            (body: [0, 0, 0, 0, 0x61, 0, 0, 0x41], length: nil),  // Something is behind it.
+        ] as [(body: [UInt8], length: UInt32?)])
+    func `a NOTIFY that is not one notification is a violation`(
+        body: [UInt8], length: UInt32?
+    ) {
+        var decoder = EngineRecordDecoder()
+        var bytes = Self.notify(body, length: length)
+        #expect(throws: EngineRecordViolation.badNotification) { try decoder.next(&bytes) }
+    }
+
+    @Test func `a notification is a violation where it is another message`() {
+        var decoder = EngineRecordDecoder()
+        var bytes = Self.notify([0, 0, 0, 0, 0x61, 0, 0])
+        bytes.setInteger(UInt8(ascii: "E"), at: 5)
+        #expect(throws: EngineRecordViolation.badNotification) { try decoder.next(&bytes) }
+    }
+
+    /// What stands behind a HOLD was to run while the engine was kept, and it was not.
+    @Test func `where a FAULT answers HOLD the calls behind it are void`() throws {
+        var decoder = EngineRecordDecoder()
+        decoder.askedToHold()
+        decoder.askedToRun()
+        decoder.askedToRestart()
+        decoder.askedToRun()
+        var bytes = ByteBuffer()
+        bytes.writeRecord(.fault, ByteBuffer(string: "{}"))
+        bytes.writeRecord(.reply, ByteBuffer(string: "hello"))
+        bytes.writeRecordHeader(.done)
+        bytes.writeRecordHeader(.restarted)
+        #expect(
+            try Self.events([bytes], decoder)
+                == [.fault(ByteBuffer(string: "{}")), .void(5), .restarted])
+    }
+
+    @Test func `the calls behind the next HOLD are not void`() throws {
+        var decoder = EngineRecordDecoder()
+        decoder.askedToHold()
+        decoder.askedToRun()
+        decoder.askedToHold()
+        decoder.askedToRun()
+        var bytes = ByteBuffer()
+        bytes.writeRecord(.fault, ByteBuffer(string: "{}"))
+        bytes.writeRecord(.fault, ByteBuffer(string: "{}"))
+        bytes.writeRecordHeader(.held)
+        bytes.writeRecord(.reply, ByteBuffer(string: "hello"))
+        bytes.writeRecordHeader(.done)
+        #expect(
+            try Self.events([bytes], decoder)
+                == [
+                    .fault(ByteBuffer(string: "{}")), .held, .reply(ByteBuffer(string: "hello")),
+                    .done,
+                ])
+    }
+
+    @Test func `a FAULT that answers nothing is passed over`() throws {
+        var bytes = ByteBuffer()
+        bytes.writeRecord(.fault, ByteBuffer(string: "{}"))
+        bytes.writeRecordHeader(.restarted)
+        #expect(try Self.events([bytes], EngineRecordDecoder()) == [.restarted])
     }
 
     @Test func `a call is over once`() throws {

@@ -196,6 +196,36 @@ struct SharedSessionLeaseTests {
 }
 
 struct SharedSessionEndTests {
+    @Test func `an engine that fails to be held is restarted and asked for again`() {
+        var talk = SharedSessionTranscript()
+        talk.session.engine.presence = .withPage
+        let id = talk.arrive(1)
+        #expect(talk.others == [.hold])
+        talk.others = []
+        talk.calls = []
+        talk.session.faulted("trap", restarted: false, now: talk.now)
+        talk.drain()
+        #expect(talk.others == [.log(.faulted(nil)), .restart])
+        talk.others = []
+        talk.session.restarted(now: talk.now)
+        talk.drain()
+        #expect(talk.others == [.log(.restarted), .hold])
+        #expect(talk.calls.count == 1)
+        #expect(!talk.closed.contains(id))
+    }
+
+    @Test func `an engine that is never held is given up`() {
+        var talk = SharedSessionTranscript()
+        talk.session.engine.presence = .withPage
+        let id = talk.arrive(1)
+        for _ in 0..<4 {
+            talk.session.faulted("trap", restarted: true, now: talk.now)
+            talk.drain()
+        }
+        #expect(talk.heard(id).hasPrefix("E!(08006 the engine in the browser does not work"))
+        #expect(talk.closed == [id])
+    }
+
     @Test func `who comes when the engine is gone is told so`() {
         var talk = SharedSessionTranscript()
         talk.session.engineGone(.adminShutdown, "this share has ended", now: talk.now)

@@ -311,7 +311,8 @@ public final class AgentTunnel: Sendable {
             // The clients learn it at once, without waiting for the grace.
             self.end(
                 standing,
-                LinkError(code: "agent_stopped", message: "the agent was stopped", retry: false))
+                LinkError(
+                    code: LinkError.agentStopped, message: "the agent was stopped", retry: false))
         }
     }
 

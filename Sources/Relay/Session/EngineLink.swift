@@ -29,7 +29,8 @@ protocol EngineLink: AnyObject {
     func credit(_ bytes: Int)
     /// What was said leaves now.
     func flush()
-    /// Ends it for good; the sandbox is told why. Its delegate hears ``engineGone(_:)`` as usual.
+    /// Ends it for good; the sandbox is told why. Its delegate hears
+    /// ``EngineLinkDelegate/engineGone(_:)`` as usual.
     func close(_ reason: Refusal.Reason)
 }
 
@@ -71,9 +72,19 @@ struct EngineEnd: Sendable, Hashable {
         self.init(sqlState: reason.sqlState.rawValue, message: reason.message)
     }
 
+    /// Whoever shares has stopped it.
+    static let stopped = EngineEnd(
+        sqlState: SQLState.adminShutdown.rawValue,
+        message: "the page that shares this database has stopped sharing it")
+
     init(sqlState: String, message: String) {
         self.sqlState = sqlState
         self.message = message
+    }
+
+    /// As clients get it.
+    var error: PostgresError {
+        PostgresError(sqlState: SQLState(rawValue: self.sqlState), message: self.message)
     }
 }
 

@@ -17,6 +17,7 @@ final class EngineStream: EngineLink {
     private static let maximumMessageCharacters = 512
 
     private let link: Link
+    private let expiresAt: Date?
     private var handle: StreamHandle?
     private var decoder = EngineRecordDecoder()
     /// Records that were not handed to the link yet.
@@ -33,8 +34,13 @@ final class EngineStream: EngineLink {
     }
 
     /// Prepares a stream on a link that has just been welcomed.
-    init(link: Link) {
+    ///
+    /// - Parameters:
+    ///   - link: The link.
+    ///   - expiresAt: When its share ends by itself; nil for never.
+    init(link: Link, expiresAt: Date?) {
         self.link = link
+        self.expiresAt = expiresAt
     }
 
     /// Asks for the engine.
@@ -110,12 +116,7 @@ final class EngineStream: EngineLink {
     }
 
     func close(_ reason: Refusal.Reason) {
-        let refusal: TunnelRefusal.Reason =
-            switch reason {
-            case .relayStopping: .relayStopping
-            case .shareEnded: .shareRevoked
-            default: .internalFailure
-            }
+        let refusal = TunnelRefusal.Reason(ending: reason, expiresAt: self.expiresAt, now: Date())
         self.link.end(
             LinkError(
                 code: refusal.code, message: refusal.message, retry: refusal.isRetryable),
@@ -158,6 +159,7 @@ final class EngineStream: EngineLink {
         guard let delegate else { return }
         switch event {
         case .reply(let bytes): delegate.engineReplied(bytes)
+        case .void: break
         case .done: delegate.engineDone()
         case .notify(let message): delegate.engineNotified(message)
         case .restarted: delegate.engineRestarted()
@@ -177,7 +179,8 @@ final class EngineStream: EngineLink {
     /// The stream is gone: with its link, or because the sandbox ended it, and then the link has
     /// no more use either.
     private func reset(_ reset: StreamReset) {
-        self.gone(EngineEnd(reset))
+        let isStopped = self.link.peerError?.code == LinkError.agentStopped
+        self.gone(isStopped ? .stopped : EngineEnd(reset))
         if !self.link.isOver { self.link.end(LinkError(.badRecord), reset: .tunnelLost) }
     }
 

@@ -16,13 +16,6 @@ final class SessionShell {
         var isDirty = false
     }
 
-    /// Who came before the engine had answered.
-    private struct Early {
-        let id: SessionClientID
-        let arrival: SessionArrival
-        var bytes: ByteBuffer
-    }
-
     private let engine: any EngineLink
     private let shareID: ShareID
     private let limits: SessionLimits
@@ -32,7 +25,7 @@ final class SessionShell {
     /// Nil until the engine has answered.
     private var machine: SharedSession?
     private var seats: [SessionClientID: Seat] = [:]
-    private var early: [Early] = []
+    private var early = EarlyClients()
     private var dirty: [SessionClientID] = []
     private var clock = SessionClock()
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
@@ -72,10 +65,12 @@ final class SessionShell {
         self.seats[id] = Seat(peer: peer)
         if let end { return self.refuse(id, end) }
         self.page.connected(id, arrival)
-        guard self.machine != nil else {
-            return self.early.append(Early(id: id, arrival: arrival, bytes: bytes))
+        if self.machine == nil || self.clock.isStopped {
+            let deadline = self.loop.now + self.limits.waitTimeout
+            self.early.append(id, arrival, bytes, until: deadline)
+        } else {
+            self.greet(id, arrival, bytes)
         }
-        self.greet(id, arrival, bytes)
         self.settle()
     }
 
@@ -86,27 +81,20 @@ final class SessionShell {
     }
 
     private func refuse(_ id: SessionClientID, _ end: EngineEnd) {
-        let error = PostgresError(
-            sqlState: SQLState(rawValue: end.sqlState), message: end.message)
-        self.order(.write(error.encoded(), credit: 0), id)
+        self.order(.write(end.error.encoded(), credit: 0), id)
         self.order(.close, id)
         self.flushClients()
     }
 
     func received(_ bytes: ByteBuffer, from id: SessionClientID) {
-        guard self.machine != nil else {
-            guard let at = self.early.firstIndex(where: { $0.id == id }) else { return }
-            self.early[at].bytes.writeImmutableBuffer(bytes)
-            // It is read on once the engine is there.
-            return self.tellNow(.pause, id)
-        }
+        guard !self.early.receive(bytes, from: id) else { return self.tellNow(.pause, id) }
         self.machine?.received(bytes, from: id, now: self.now)
         self.settle()
     }
 
     func left(_ id: SessionClientID) {
         guard self.seats.removeValue(forKey: id) != nil else { return }
-        self.early.removeAll { $0.id == id }
+        self.early.remove(id)
         self.page.disconnected(id)
         self.machine?.left(id, now: self.now)
         self.settle()
@@ -132,7 +120,7 @@ final class SessionShell {
 
     // MARK: Performing
 
-    private var now: NIODeadline { self.clock.now(.now()) }
+    private var now: NIODeadline { self.clock.now(self.loop.now) }
 
     /// Performs what the machine decided, until it has decided nothing more.
     ///
@@ -230,8 +218,7 @@ final class SessionShell {
 
     /// One timer, left where it is when the deadline moves on: most are never reached.
     private func setTimer() {
-        guard !self.clock.isStopped, let due = self.machine?.nextDeadline else { return }
-        let at = self.clock.real(due)
+        guard let at = self.nextDeadline else { return }
         if let timer, timer.at <= at { return }
         self.timer?.task.cancel()
         let task = self.loop.assumeIsolated().scheduleTask(deadline: at) {
@@ -241,9 +228,18 @@ final class SessionShell {
         self.timer = (at, task)
     }
 
+    private var nextDeadline: NIODeadline? {
+        let ofMachine = self.clock.isStopped ? nil : self.machine?.nextDeadline
+        let deadlines = [ofMachine.map { self.clock.real($0) }, self.early.nextDeadline]
+        return deadlines.compactMap { $0 }.min()
+    }
+
     private func tick() {
-        guard !self.clock.isStopped else { return }
-        if let due = self.machine?.nextDeadline, due <= self.now {
+        for id in self.early.takeLate(now: self.loop.now) {
+            self.environment.metrics.refusals.add(.agentOffline)
+            self.refuse(id, EngineEnd(.agentOffline))
+        }
+        if !self.clock.isStopped, let due = self.machine?.nextDeadline, due <= self.now {
             self.machine?.tick(now: self.now)
             return self.settle()
         }
@@ -264,7 +260,7 @@ final class SessionShell {
     }
 
     private func countWaiting() {
-        let waiting = self.machine?.waitingCount ?? 0
+        let waiting = (self.machine?.waitingCount ?? 0) + self.early.count
         guard waiting != self.waiting else { return }
         self.environment.metrics.sessionClientsWaiting.increment(by: waiting - self.waiting)
         self.waiting = waiting
@@ -317,13 +313,16 @@ extension SessionShell: EngineLinkDelegate {
         self.openTimer?.cancel()
         self.openTimer = nil
         self.machine = SharedSession(limits: self.limits, capabilities: capabilities)
-        let early = self.early
-        self.early = []
-        for client in early {
-            if client.bytes.readableBytes > 0 { self.order(.resume, client.id) }
+        self.greetEarly()
+        self.settle()
+    }
+
+    private func greetEarly() {
+        guard self.machine != nil, !self.clock.isStopped else { return }
+        for client in self.early.takeAll() {
+            if client.isPaused { self.order(.resume, client.id) }
             self.greet(client.id, client.arrival, client.bytes)
         }
-        self.settle()
     }
 
     func engineHeld() {
@@ -366,11 +365,13 @@ extension SessionShell: EngineLinkDelegate {
 
     func engineAway(_ isAway: Bool) {
         if isAway {
-            self.clock.stop(.now())
+            self.clock.stop(self.loop.now)
             self.timer?.task.cancel()
             self.timer = nil
+            self.setTimer()
         } else {
-            self.clock.go(.now())
+            self.clock.go(self.loop.now)
+            self.greetEarly()
             self.settle()
         }
     }
@@ -379,8 +380,7 @@ extension SessionShell: EngineLinkDelegate {
         guard self.end == nil else { return }
         self.end = end
         self.stopTimers()
-        for client in self.early { self.refuse(client.id, end) }
-        self.early = []
+        for client in self.early.takeAll() { self.refuse(client.id, end) }
         self.machine?.engineGone(
             SQLState(rawValue: end.sqlState), end.message, now: self.now)
         self.settle()

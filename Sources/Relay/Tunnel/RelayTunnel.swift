@@ -149,7 +149,7 @@ final class RelayTunnel: ClientAcceptor {
 
     /// Opens the one session of a browser. On the event loop of its link, which just stands.
     func openSession(on link: Link, limits: SessionLimits) {
-        let engine = EngineStream(link: link)
+        let engine = EngineStream(link: link, expiresAt: self.expiresAt)
         let host = SessionHost(
             engine: engine, shareID: self.shareID, limits: limits, on: link.eventLoop,
             environment: self.environment)
@@ -181,15 +181,10 @@ final class RelayTunnel: ClientAcceptor {
 
     /// Ends the share's streams and links: nothing of it may go on.
     func end(_ reason: Refusal.Reason) {
-        let text = reason.message
-        let reset = StreamReset(.ended, sqlState: "57P01", text: text)
-        self.endLinks(telling: self.refusal(for: reason, now: Date()), reset: reset)
-    }
-
-    private func refusal(for reason: Refusal.Reason, now: Date) -> TunnelRefusal.Reason {
-        if reason == .relayStopping { return .relayStopping }
-        guard let expiresAt, expiresAt <= now else { return .shareRevoked }
-        return .shareExpired
+        let refusal = TunnelRefusal.Reason(ending: reason, expiresAt: self.expiresAt, now: Date())
+        let reset = StreamReset(
+            .ended, sqlState: reason.sqlState.rawValue, text: reason.message)
+        self.endLinks(telling: refusal, reset: reset)
     }
 
     /// Ends every link, telling the agent why and the clients what `reset` says.
@@ -213,6 +208,22 @@ final class RelayTunnel: ClientAcceptor {
         }
         for seat in seats {
             seat.loop.execute { seat.link.value.goAway(reason: "drain") }
+        }
+    }
+}
+
+extension TunnelRefusal.Reason {
+    /// What whoever shares is told when its clients are told `reason`.
+    init(ending reason: Refusal.Reason, expiresAt: Date?, now: Date) {
+        if reason == .relayStopping {
+            self = .relayStopping
+        } else if reason == .shareEnded {
+            self = expiresAt.map { $0 <= now } == true ? .shareExpired : .shareRevoked
+        } else if reason == .tunnelLost {
+            // A page of database.build shares it now.
+            self = .takenOver
+        } else {
+            self = .internalFailure
         }
     }
 }

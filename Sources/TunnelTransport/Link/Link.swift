@@ -11,6 +11,8 @@ package final class Link: StreamSink {
     /// Told what happens, until the link has ended.
     package var delegate: (any LinkDelegate)?
     package private(set) var machine: LinkMachine
+    /// What the peer ended the link with, if it did.
+    package private(set) var peerError: LinkError?
     /// Bytes of DATA that left and came, for metrics.
     package private(set) var sentBytes: UInt64 = 0
     package private(set) var receivedBytes: UInt64 = 0
@@ -257,6 +259,7 @@ package final class Link: StreamSink {
             self.delegate?.linkGoesAway(self)
         case .failed(let payload):
             let error = try? LinkError(payload: payload)
+            self.peerError = error
             self.end(telling: nil, reporting: error, reset: .tunnelLost)
         }
     }
