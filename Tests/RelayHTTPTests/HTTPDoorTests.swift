@@ -28,7 +28,7 @@ struct HTTPDoorTests {
         if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
         change(&request)
         do {
-            let response = try await client.execute(request, timeout: .seconds(10))
+            let response = try await client.execute(request, timeout: .minutes(2))
             let body = String(buffer: try await response.body.collect(upTo: 1 << 20))
             try await client.shutdown()
             return Answer(
