@@ -60,12 +60,13 @@ final class SessionHost: ClientAcceptor {
             loop: channel.eventLoop, isHere: isHere,
             handler: NIOLoopBound(handler, eventLoop: channel.eventLoop))
         let early = client.earlyBytes
+        // The handler stands before the machine hears: it may answer at once.
+        let added: Void? = try? channel.pipeline.syncOperations.addHandler(handler)
         if isHere {
             self.shell.value.arrived(id, arrival, early, peer)
         } else {
             self.loop.execute { self.shell.value.arrived(id, arrival, early, peer) }
         }
-        let added: Void? = try? channel.pipeline.syncOperations.addHandler(handler)
         // The client may have left between its password and now.
         if added == nil || !channel.isActive {
             channel.close(promise: nil)
