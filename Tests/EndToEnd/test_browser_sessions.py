@@ -137,6 +137,14 @@ def test_the_greeting_tells_the_engines_own_values(tab_share, tab):
         assert {"client_encoding", "server_encoding", "integer_datetimes", "TimeZone"} <= set(told)
 
 
+def test_clients_that_come_right_behind_each_other_are_greeted(tab_share):
+    """The session is still with the relay then, so the next greeting is there without a call."""
+    clients = [psycopg.connect(tab_share.conninfo(connect_timeout="15")) for _ in range(6)]
+    for client in clients:
+        assert client.execute("select 1").fetchone() == (1,)
+        client.close()
+
+
 @relayed
 def test_clients_of_protocol_3_2_and_of_other_encodings_are_served(tab_share):
     with WireClient(tab_share, minor=2) as new, WireClient(tab_share, {"client_encoding": "LATIN1"}) as old:

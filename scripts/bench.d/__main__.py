@@ -75,7 +75,7 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "measure", nargs="*",
         help="which measures (default: all; see --list); `deploy` alone measures pgshare deploy, "
-        "see `scripts/bench deploy --help`",
+        "see `scripts/bench deploy --help`; `browser` a shared tab, see `scripts/bench browser --help`",
     )
     parser.add_argument("--list", action="store_true", help="list the measures and stop")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
@@ -216,6 +216,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, on_signal)
     if sys.argv[1:2] == ["deploy"]:
         return deploying.main(sys.argv[2:])
+    if sys.argv[1:2] == ["browser"]:
+        import browsing  # needs what the tests need: Playwright, a driver
+
+        return browsing.main(sys.argv[2:])
     chosen = options()
     if chosen.list:
         for measure in targets.ALL:

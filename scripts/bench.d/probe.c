@@ -4,6 +4,7 @@
  *   probe connect CLIENTS SECONDS                   connect, `select 1`, close, over and over
  *   probe idle COUNT                                opens COUNT, says so, waits for end of input
  *   probe stall BYTES SQL                           reads BYTES of a COPY, stops; a line: the rest
+ *   probe copy SQL                                  one COPY, its bytes thrown away
  *   probe bulk SQL                                  repeats a COPY, full speed, until SIGTERM
  *
  * Where to connect comes from libpq's environment (PGHOST, ...). Answers are JSON, one a line.
@@ -210,6 +211,16 @@ static void stall(long limit, const char *sql) {
     PQfinish(connection);
 }
 
+static void copy(const char *sql) {
+    PGconn *connection = connect_or_die();
+    long bytes = 0;
+    double start = now();
+    start_copy(connection, sql);
+    read_copy(connection, 0, &bytes);
+    printf("{\"bytes\":%ld,\"seconds\":%.4f}\n", bytes, now() - start);
+    PQfinish(connection);
+}
+
 static void stop(int number) {
     (void)number;
     stopped = 1;
@@ -243,6 +254,8 @@ int main(int count, char **arguments) {
         idle(atoi(arguments[2]));
     } else if (!strcmp(mode, "stall") && count == 4) {
         stall(atol(arguments[2]), arguments[3]);
+    } else if (!strcmp(mode, "copy") && count == 3) {
+        copy(arguments[2]);
     } else if (!strcmp(mode, "bulk") && count == 3) {
         bulk(arguments[2]);
     } else {
