@@ -46,7 +46,7 @@ struct ErrorTranslation {
         let before = String(parts[0])
         let behind = String(parts[1][parts[1].index(after: end)...])
         let statement = "prepared statement "
-        if name.isEmpty, before.hasSuffix(statement) {
+        if name.isEmpty, before.hasSuffix(statement), behind.hasPrefix(" does not exist") {
             return String(before.dropLast(statement.count)) + "unnamed prepared statement" + behind
         }
         return before + "\"" + name + "\"" + behind

@@ -169,6 +169,8 @@ extension SharedSession {
             }
             return
         }
+        // What a client leaves that went away meanwhile is cleaned up, and pins nothing.
+        guard self.clients[id] != nil else { return }
         self.clients[id]?.settings = seen.settings
         self.clients[id]?.dirty = []
         if self.clients[id]?.knowsStartup == false {

@@ -61,7 +61,7 @@ extension SharedSession {
         case .notice(let whole):
             if !Self.isEngineNoise(whole) { self.forward(whole, client) }
         case .notification(let whole): self.note(whole, client)
-        case .parameter(let whole): self.note(parameter: whole, client)
+        case .parameter(let whole): self.note(parameter: whole)
         case .copyIn(let whole):
             guard self.call?.isProbe == true, let client, self.call?.sawCopyIn == false else {
                 return true
@@ -147,12 +147,11 @@ extension SharedSession {
         }
     }
 
-    private mutating func note(parameter whole: ByteBuffer, _ client: SessionClientID?) {
+    /// A client is told before its ReadyForQuery, as Postgres does since 14: what is set and put
+    /// right again in the same exchange has not changed.
+    private mutating func note(parameter whole: ByteBuffer) {
         guard let parameter = ParameterStatus(whole) else { return }
         self.engine.reported[parameter.name] = parameter.value
-        guard let client, self.call?.isProbe == false else { return }
-        self.clients[client]?.told[parameter.name] = parameter.value
-        self.write(whole, client)
     }
 
     /// Rows of hidden calls are read whole; there are few.
@@ -223,10 +222,8 @@ extension SharedSession {
         _ id: SessionClientID, _ status: TransactionStatus, now: NIODeadline
     ) {
         self.clients[id]?.owedReady = nil
-        if status == .idle {
-            self.tellParameters(id)
-            self.sendNotifications(id)
-        }
+        if status == .idle { self.sendNotifications(id) }
+        self.tellParameters(id)
         self.send(id, PostgresMessage.readyForQuery(status.scalar))
         if status == .idle { self.leaseEnded(id, now: now) }
     }

@@ -23,7 +23,11 @@ extension SharedSession {
         switch self.engine.presence {
         case .gone, .restarting: return false
         case .withPage:
-            guard !self.queue.isEmpty || self.engine.cleanup != nil else { return false }
+            // The last client to go leaves nothing of its own with the page.
+            let mustClose = self.clients.isEmpty && !self.engine.condemned.isEmpty
+            guard !self.queue.isEmpty || self.engine.cleanup != nil || mustClose else {
+                return false
+            }
             self.takeEngine()
         case .ours: break
         }
@@ -56,7 +60,9 @@ extension SharedSession {
     /// Nobody has the lease.
     private mutating func stepBetween(now: NIODeadline) -> Bool {
         let isUnknown = self.engine.info == nil || self.engine.needsPageLook
-        if isUnknown, self.queue.isEmpty { return self.release() }
+        if isUnknown, self.queue.isEmpty {
+            return self.engine.condemned.isEmpty ? self.release() : self.closeCondemned()
+        }
         if self.engine.info == nil { return self.start(.engineLook, SessionInspection.engineQuery) }
         if self.engine.needsPageLook { return self.look(.pageLook, now: now) }
         if self.engine.needsListens { return self.listenAgain() }

@@ -9,7 +9,7 @@ import Testing
 @Suite(.serialized)
 struct SharedSessionPostgresTests {
     /// Answers calls until there are none.
-    private func run(_ talk: inout SharedSessionTranscript, _ engine: EngineSession) throws {
+    func run(_ talk: inout SharedSessionTranscript, _ engine: EngineSession) throws {
         talk.drain()
         while let call = talk.calls.first {
             talk.calls.removeFirst()
@@ -19,7 +19,7 @@ struct SharedSessionPostgresTests {
         }
     }
 
-    private func arrive(
+    func arrive(
         _ number: UInt32, _ parameters: [String: String], _ talk: inout SharedSessionTranscript
     ) -> SessionClientID {
         let id = SessionClientID(rawValue: number)
@@ -35,7 +35,7 @@ struct SharedSessionPostgresTests {
         return id
     }
 
-    private func talk() -> SharedSessionTranscript {
+    func talk() -> SharedSessionTranscript {
         var talk = SharedSessionTranscript()
         talk.session = SharedSession(limits: SessionLimits(), capabilities: EngineCapabilities())
         return talk

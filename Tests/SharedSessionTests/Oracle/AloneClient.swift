@@ -16,13 +16,15 @@ enum AloneClient {
         while !client.isDead {
             if client.isReady {
                 client.passBy()
-                if cancelled.contains(client.position) {
+                if cancelled.contains(client.position), !client.isAwaitingAnswer {
                     client.skipCancelled()
                     continue
                 }
-                guard let step = client.next() else { break }
-                socket.send(step.bytes)
-                continue
+                if !cancelled.contains(client.position) {
+                    guard let step = client.next() else { break }
+                    socket.send(step.bytes)
+                    continue
+                }
             }
             guard let message = try socket.next() else {
                 throw OracleFailure("Postgres closed the connection")

@@ -55,8 +55,6 @@ struct ScriptedClient: Sendable {
     private(set) var transcript = Transcript()
     /// The step that is sent next.
     private(set) var position = 0
-    /// Where in the transcript each step that was sent begins.
-    private(set) var firstLines: [Int: Int] = [:]
     /// The server ended the connection, in a legal way or not.
     private(set) var isDead = false
     /// Steps that were answered with a cancel while they waited; alone they are not run.
@@ -66,6 +64,8 @@ struct ScriptedClient: Sendable {
 
     private var inbound = ByteBuffer()
     private var owedReadies = 1
+    /// The step that each ReadyForQuery answers; the first is the greeting's.
+    private var owners = [-1]
     private var seenReadies = 0
     private var answers = 0
     private var isCopying = false
@@ -96,6 +96,7 @@ struct ScriptedClient: Sendable {
     var isInPlainExchange: Bool {
         self.owedReadies == self.seenReadies + 1 && self.position > 0
             && self.status == UInt8(ascii: "I") && !self.isCopying
+            && self.owners.last.map { self.script.steps[$0].readies } == 1
     }
 
     /// Passes by the steps that do not apply now.
@@ -110,7 +111,7 @@ struct ScriptedClient: Sendable {
         self.passBy()
         guard self.position < self.script.steps.count else { return nil }
         let step = self.script.steps[self.position]
-        self.firstLines[self.position] = self.transcript.lines.count
+        self.owners += Array(repeating: self.position, count: step.readies)
         self.position += 1
         self.owedReadies += step.readies
         self.answers = 0
@@ -152,7 +153,7 @@ struct ScriptedClient: Sendable {
             self.isCopying = false
             if message.errorField("V") == "FATAL" { self.isDead = true }
             if self.isRelayCancel(message) {
-                self.cancelled.insert(self.position - 1)
+                self.cancelled.insert(self.owners[self.seenReadies])
                 self.transcript.append(line: Self.cancelLines[0])
                 return
             }

@@ -4,7 +4,9 @@ import TestSupport
 /// Two databases of one server with the same content: one for the shared engine, one for clients
 /// that are alone.
 ///
-/// Client *i* has its own tables `c<i>_…`, so that no client's writes concern another.
+/// Client *i* has its own tables `c<i>_…`, so that no client's writes concern another. Custom
+/// settings are there from the start: Postgres cannot take back that one was ever set, so another
+/// client sees it empty (`''`) and not unknown.
 final class OracleFixture {
     static let engineDatabase = "oracle_engine"
     static let aloneDatabase = "oracle_alone"
@@ -22,6 +24,9 @@ final class OracleFixture {
         for database in [Self.engineDatabase, Self.aloneDatabase] {
             _ = try Self.run("drop database if exists \(database) with (force)", on: door)
             try Self.check(Self.run("create database \(database)", on: door))
+            for custom in ["app.tenant", "app.other", "my.\"Odd\""] {
+                try Self.check(Self.run("alter database \(database) set \(custom) = ''", on: door))
+            }
             let inside = try BackendSocket(self.server)
             _ = try inside.start([("user", "postgres"), ("database", database)])
             self.doors.append(inside)
@@ -51,6 +56,35 @@ final class OracleFixture {
         }
         return found
     }
+
+    /// What an engine without clients holds of them; nothing where all is well.
+    static func remains(in engine: EngineSession) throws -> [String] {
+        guard engine.status == UInt8(ascii: "I") else { return ["a transaction"] }
+        var reply = try engine.call(FrontendMessage.query(Self.remainsQuery))
+        var found: [String] = []
+        while let message = reply.readWireMessage() {
+            if message.isType("E") { found.append(message.errorField("M") ?? "") }
+            guard message.isType("D") else { continue }
+            var body = message.body
+            body.moveReaderIndex(forwardBy: 6)
+            found.append(WireText.escaped(body.readableBytesView))
+        }
+        return found
+    }
+
+    private static let remainsQuery = """
+        select 'statement ' || name from pg_catalog.pg_prepared_statements union all
+        select 'setting ' || name || ' ' || setting from pg_catalog.pg_settings
+            where source = 'session' and name not like 'transaction_%' union all
+        select 'custom ' || x from unnest(array['app.tenant', 'app.other', 'my.Odd']) x
+            where current_setting(x, true) <> '' union all
+        select 'role' where current_setting('role') <> 'none' or current_user <> 'postgres' union all
+        select 'temporary ' || relname from pg_catalog.pg_class
+            where relnamespace = pg_catalog.pg_my_temp_schema() union all
+        select 'lock' from pg_catalog.pg_locks
+            where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid() union all
+        select 'cursor ' || name from pg_catalog.pg_cursors where is_holdable
+        """
 
     /// A value that the engine's database answers, as text.
     func engineValue(_ sql: String) throws -> String {

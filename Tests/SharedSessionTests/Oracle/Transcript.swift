@@ -84,6 +84,33 @@ struct Transcript: Sendable {
         return types.joined(separator: ", ")
     }
 
+    /// Lines without what may differ: the relay's own parameter, the order of parameters that are
+    /// told together, and where in the server's code a fatal error came up.
+    static func comparable(_ lines: [String]) -> [String] {
+        var result: [String] = []
+        var parameters: [String] = []
+        for line in lines where !line.hasPrefix("S pgshare_session") {
+            if line.hasPrefix("S ") {
+                parameters.append(line)
+                continue
+            }
+            result += parameters.sorted()
+            parameters = []
+            result.append(self.hasOtherPlace(line) ? self.withoutPlace(line) : line)
+        }
+        return result + parameters.sorted()
+    }
+
+    /// Fatal errors are the relay's, and there is no unnamed statement that Postgres could miss.
+    private static func hasOtherPlace(_ line: String) -> Bool {
+        line.hasPrefix("E S=FATAL") || line.contains("M=unnamed prepared statement does not exist")
+    }
+
+    private static func withoutPlace(_ line: String) -> String {
+        line.split(separator: "|").filter { !"FLRWP".contains($0.prefix(1)) }
+            .joined(separator: "|")
+    }
+
     private static func object(_ oid: UInt32) -> String { oid >= 16_384 ? "user" : "\(oid)" }
 
     /// The first place where two runs differ, for a person; nil where they are equal. Where

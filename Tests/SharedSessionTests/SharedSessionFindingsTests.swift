@@ -1,0 +1,63 @@
+import NIOCore
+import PostgresWire
+import TestSupport
+import Testing
+
+@testable import SharedSession
+
+/// What the oracle found once, each by itself.
+extension SharedSessionPostgresTests {
+    @Test func `a client that goes while it is looked at keeps nobody waiting`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let first = self.arrive(1, [:], &talk)
+        let second = self.arrive(2, [:], &talk)
+        try self.run(&talk, engine)
+        talk.send(first, Wire.query("create temp table mine (a int)"))
+        try self.run(&talk, engine)
+        _ = talk.heard(second)
+        talk.send(second, Wire.query("select from mine"))
+        #expect(!talk.calls.isEmpty)
+        talk.leave(first)
+        try self.run(&talk, engine)
+        #expect(talk.heard(second).hasPrefix("E(42P01"))
+    }
+
+    @Test func `a setting that is reset and set again at once is not told`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let id = self.arrive(1, ["DateStyle": "German"], &talk)
+        try self.run(&talk, engine)
+        _ = talk.heard(id)
+        talk.send(id, Wire.query("reset all"))
+        try self.run(&talk, engine)
+        #expect(talk.heard(id) == "C(RESET) Z(I)")
+    }
+
+    @Test func `statements of the last client are closed though the page has the engine`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let id = self.arrive(1, [:], &talk)
+        try self.run(&talk, engine)
+        talk.send(id, Wire.parse("s", "select 1"), Wire.sync)
+        try self.run(&talk, engine)
+        talk.pass(.milliseconds(20))
+        try self.run(&talk, engine)
+        #expect(talk.others.last == .release)
+        talk.leave(id)
+        try self.run(&talk, engine)
+        #expect(talk.others.last == .release)
+        let reply = try engine.call(Wire.query("select 1/count(*) from pg_prepared_statements"))
+        #expect(SharedSessionTranscript.words(reply).contains("E(22012"))
+    }
+}
+
+struct ErrorTranslationFindings {
+    @Test func `the unnamed statement has no name where Postgres gives it none`() {
+        var table = StatementTable(client: SessionClientID(rawValue: 3))
+        _ = table.numberToPrepare("")
+        let error = Wire.error("08P01", "prepared statement \"pgs3_0\" requires 1")
+        let own = Wire.error("08P01", "prepared statement \"\" requires 1")
+        #expect(ErrorTranslation(table: table, plan: nil).translate(error) == own)
+    }
+}
