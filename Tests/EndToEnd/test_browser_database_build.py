@@ -183,7 +183,7 @@ def test_a_password_is_needed_and_a_new_one_replaces_the_old(build):
 
 
 def test_another_owner_can_not_take_the_id_or_ask_for_its_password(build, new_build, page_relay):
-    stranger = page_relay.token("another builder")
+    stranger = page_relay.token("another-builder")
     done = page_relay.command("shares", "password", build.id, "--json", token=stranger)
     assert done.returncode != 0
     other = new_build(token=stranger)

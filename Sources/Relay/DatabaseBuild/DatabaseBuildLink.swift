@@ -31,11 +31,9 @@ final class DatabaseBuildLink: EngineLink {
         }
     }
 
-    /// That page cannot be asked to keep its own queries back, or to start its engine anew, and its
-    /// engine takes one message a call.
+    /// That page cannot be asked to keep its own queries back, or to start its engine anew.
     private static var capabilities: EngineCapabilities {
         var capabilities = EngineCapabilities()
-        capabilities.copiesIn = false
         capabilities.restarts = false
         capabilities.holds = false
         return capabilities

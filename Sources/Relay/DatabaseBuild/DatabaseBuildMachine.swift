@@ -15,6 +15,8 @@ import PostgresWire
 ///   synthetic Startup and Terminate get none. A frame before Startup is dropped by it.
 /// - Terminate rolls back and resets the session, and is not asked whose it is: it is sent where
 ///   no client is there, and before a page that has just come, whose session may hold anything.
+/// - Its engine takes a COPY FROM STDIN and all of its data in one call, or hangs: those are one
+///   frame. The page hands on what a frame holds and looks at its first message only.
 /// - An older PGlite runs an extended message though the one before it failed. What Postgres would
 ///   skip until Sync is not sent; what was on its way already is answered by errors, which are
 ///   dropped, and so is every ReadyForQuery but that of Sync.
@@ -74,8 +76,6 @@ struct DatabaseBuildMachine: Sendable {
     private var awaited: [UInt8] = []
     /// A message failed: nothing more of the exchange until Sync.
     private var hasFailed = false
-    /// The engine asks for CopyData.
-    private var isCopying = false
     private var frame = FrameReader()
 
     // MARK: Clients and calls
@@ -151,7 +151,6 @@ struct DatabaseBuildMachine: Sendable {
         self.next = 0
         self.awaited = []
         self.hasFailed = false
-        self.isCopying = false
         self.frame = FrameReader()
     }
 
@@ -167,19 +166,14 @@ struct DatabaseBuildMachine: Sendable {
     /// A frame is whole.
     mutating func frameEnded() throws(DatabaseBuildViolation) {
         try self.frame.end(expectsReply: !self.awaited.isEmpty)
-        let facts = self.frame.facts
+        let hasError = self.frame.hasError
         self.frame = FrameReader()
         let type = self.awaited.removeFirst()
         switch type {
         case UInt8(ascii: "S"), UInt8(ascii: "Q"), UInt8(ascii: "F"):
             self.hasFailed = false
         default:
-            if facts.contains(.error) { self.hasFailed = true }
-        }
-        if facts.contains(.copyIn) {
-            self.isCopying = true
-        } else if type != UInt8(ascii: "d") || facts.contains(.copyEnd) {
-            self.isCopying = false
+            if hasError { self.hasFailed = true }
         }
         self.pump()
     }
@@ -206,7 +200,6 @@ struct DatabaseBuildMachine: Sendable {
             self.calls.removeFirst()
             self.next = 0
             self.hasFailed = false
-            self.isCopying = false
             self.actions.append(.done)
         }
     }
@@ -227,8 +220,8 @@ struct DatabaseBuildMachine: Sendable {
     /// Whether Postgres would do something with the message.
     private func isWanted(_ message: Message) -> Bool {
         switch message.type {
-        case UInt8(ascii: "d"), UInt8(ascii: "c"), UInt8(ascii: "f"): self.isCopying
         case UInt8(ascii: "X"): false
+        case let type where Self.isOfCopy(type): false
         case let type where Self.isExtended(type): !self.hasFailed
         default: true
         }
@@ -268,6 +261,8 @@ struct DatabaseBuildMachine: Sendable {
         "PBDECH".utf8.contains(type)
     }
 
+    private static func isOfCopy(_ type: UInt8) -> Bool { "dcf".utf8.contains(type) }
+
     // MARK: Texts
 
     private static let terminate = ByteBuffer(bytes: [0x58, 0, 0, 0, 4])
@@ -302,13 +297,59 @@ struct DatabaseBuildMachine: Sendable {
     private static func messages(_ call: ByteBuffer) -> [Message] {
         var call = call
         var messages: [Message] = []
-        while let type: UInt8 = call.getInteger(at: call.readerIndex),
-            let length: UInt32 = call.getInteger(at: call.readerIndex + 1), length >= 4,
-            let bytes = call.readSlice(length: Int(length) + 1)
+        while let length = self.length(call), let bytes = call.getSlice(at: call.readerIndex, length: length),
+            let type: UInt8 = bytes.getInteger(at: bytes.readerIndex)
         {
-            messages.append(Message(type: type, bytes: bytes))
+            let whole = length + (self.mayCopy(type, bytes) ? self.copyBytes(call, behind: length) : 0)
+            guard let frame = call.readSlice(length: whole) else { break }
+            messages.append(Message(type: type, bytes: frame))
         }
         return messages
+    }
+
+    /// Bytes of the first message; nil where it is not whole.
+    private static func length(_ bytes: ByteBuffer) -> Int? {
+        guard let length: UInt32 = bytes.getInteger(at: bytes.readerIndex + 1), length >= 4,
+            Int(length) < bytes.readableBytes
+        else { return nil }
+        return Int(length) + 1
+    }
+
+    /// Bytes of the messages with data of a COPY behind the first message, which has so many.
+    private static func copyBytes(_ call: ByteBuffer, behind first: Int) -> Int {
+        var rest = call
+        rest.moveReaderIndex(forwardBy: first)
+        var total = 0
+        while let length = self.length(rest), let type: UInt8 = rest.getInteger(at: rest.readerIndex),
+            self.isOfCopy(type)
+        {
+            total += length
+            rest.moveReaderIndex(forwardBy: length)
+        }
+        return total
+    }
+
+    /// Whether a Query may be a COPY FROM STDIN: these words can be written in no other way. Where
+    /// it is none, what is behind it does nothing.
+    private static func mayCopy(_ type: UInt8, _ message: ByteBuffer) -> Bool {
+        guard type == UInt8(ascii: "Q") else { return false }
+        let text = message.readableBytesView.dropFirst(5)
+        return self.holds("copy", text) && self.holds("stdin", text)
+    }
+
+    private static func holds(_ word: StaticString, _ text: ByteBufferView) -> Bool {
+        word.withUTF8Buffer { word in
+            guard let first = word.first else { return true }
+            var rest = text
+            while let at = rest.firstIndex(where: { $0 | 0x20 == first }) {
+                rest = rest[at...]
+                if rest.count >= word.count, zip(rest, word).allSatisfy({ $0 | 0x20 == $1 }) {
+                    return true
+                }
+                rest = rest.dropFirst()
+            }
+            return false
+        }
     }
 }
 

@@ -3,19 +3,8 @@ import NIOCore
 /// Reads one frame of a page as it comes: its id, then messages of Postgres, of which it looks at
 /// the heads.
 struct FrameReader: Sendable {
-    /// What was in it.
-    struct Facts: OptionSet, Sendable {
-        let rawValue: UInt8
-
-        /// An ErrorResponse.
-        static let error = Facts(rawValue: 1)
-        /// A CopyInResponse, and nothing behind it that ends the copy.
-        static let copyIn = Facts(rawValue: 2)
-        /// A message that ends a copy.
-        static let copyEnd = Facts(rawValue: 4)
-    }
-
-    private(set) var facts: Facts = []
+    /// Whether there was an ErrorResponse in it.
+    private(set) var hasError = false
     /// Bytes of the id that were not there yet.
     private var idLeft = DatabaseBuildMachine.idBytes
     /// The beginning of a message's head.
@@ -83,25 +72,8 @@ struct FrameReader: Sendable {
         else { return false }
         guard length >= 4, length < 1 << 30 else { throw .malformed }
         self.bodyLeft = Int(length) - 4
-        self.note(type)
+        if type == UInt8(ascii: "E") { self.hasError = true }
         self.isDropped = isVoid || (dropsReady && type == UInt8(ascii: "Z"))
         return true
-    }
-
-    private mutating func note(_ type: UInt8) {
-        switch type {
-        case UInt8(ascii: "E"):
-            self.facts.insert(.error)
-            self.endCopy()
-        case UInt8(ascii: "C"), UInt8(ascii: "Z"): self.endCopy()
-        case UInt8(ascii: "G"):
-            self.facts.insert(.copyIn)
-            self.facts.remove(.copyEnd)
-        default: break
-        }
-    }
-    private mutating func endCopy() {
-        self.facts.remove(.copyIn)
-        self.facts.insert(.copyEnd)
     }
 }

@@ -75,6 +75,8 @@ final class SessionShell {
     }
 
     private func greet(_ id: SessionClientID, _ arrival: SessionArrival, _ bytes: ByteBuffer) {
+        // The page hears of a client before it hears from it.
+        self.tellPage()
         self.machine?.arrived(id, arrival, now: self.now)
         guard bytes.readableBytes > 0 else { return }
         self.machine?.received(bytes, from: id, now: self.now)

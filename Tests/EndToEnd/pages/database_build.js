@@ -11,7 +11,10 @@ const build = {
   startups: [],
   dropped: 0, // frames of other connections
   wrong: [], // what a relay must never do
+  closes: [], // codes and reasons of closed WebSockets
+  resets: 0,
   refreshes: 0,
+  due: null, // the timer of the next refresh
 
   async boot(options) {
     build.db = await bootEngine(options)
@@ -21,6 +24,7 @@ const build = {
     const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
     let last = Promise.resolve()
+    socket.onclose = ({ code, reason }) => build.closes.push([code, reason])
     socket.onmessage = (event) => {
       last = last.then(() => build.frame(socket, event.data))
     }
@@ -48,20 +52,22 @@ const build = {
     if (payload[0] === 0) {
       build.active = id
       build.startups.push(startup(payload))
-      build.answer(socket, id, new Uint8Array())
       return
     }
-    if (payload.length !== wholeLength(payload)) build.wrong.push(`not one whole message: ${payload.length} bytes`)
+    if (!isOneMessage(payload)) build.wrong.push(`not one whole message: ${payload.length} bytes`)
     if (payload[0] === TERMINATE && payload.length === 5) {
-      if (id !== build.active) build.wrong.push('a Terminate for a stale connection')
+      if (build.active !== null && id !== build.active) build.wrong.push('a Terminate for a stale connection')
       build.active = null
+      build.resets += 1
       for (const sql of ['rollback', 'discard all', 'set search_path to public']) await build.query(sql)
       return
     }
     if (id !== build.active) { build.dropped += 1; return }
     const reply = await build.db.runExclusive(() => build.db.execProtocolRaw(payload, {}))
     build.answer(socket, id, reply)
-    if (endsIdle(reply)) setTimeout(() => build.refresh(), 50)
+    if (!endsIdle(reply)) return
+    clearTimeout(build.due)
+    build.due = setTimeout(() => build.refresh(), 50)
   },
 
   answer(socket, id, reply) {
@@ -83,8 +89,8 @@ const build = {
   },
 
   facts() {
-    const { active, startups, dropped, wrong, refreshes } = build
-    return { active, startups, dropped, wrong, refreshes }
+    const { active, startups, dropped, wrong, closes, resets, refreshes } = build
+    return { active, startups, dropped, wrong, closes, resets, refreshes }
   },
 }
 
@@ -95,8 +101,16 @@ function startup(payload) {
   return found
 }
 
-function wholeLength(payload) {
-  return payload.length < 5 ? -1 : 1 + new DataView(payload.buffer, payload.byteOffset).getInt32(1)
+// One whole message; or a COPY with all of its data, which an engine takes in one call only.
+function isOneMessage(payload) {
+  const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
+  const kinds = []
+  let at = 0
+  while (at + 5 <= payload.length) {
+    kinds.push(String.fromCharCode(payload[at]))
+    at += 1 + view.getInt32(at + 1)
+  }
+  return at === payload.length && /^(.|Qd*[cf])$/.test(kinds.join(''))
 }
 
 // A ReadyForQuery at the end whose status is not T.
