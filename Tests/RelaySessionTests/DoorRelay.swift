@@ -246,7 +246,7 @@ final class DoorPage: Sendable {
         }
         guard head.hasPrefix("HTTP/1.1 101 ") else { throw Refused(head: head) }
         #expect(!head.lowercased().contains("sec-websocket-protocol"))
-        let page = DoorPage(socket)
+        let page = try await socket.channel.eventLoop.submit { DoorPage(socket) }.get()
         try await socket.replaceInbox { channel in
             try channel.pipeline.syncOperations.addHandlers([
                 page.webSocket.value, Frames(page),
