@@ -522,8 +522,9 @@ export class EngineHost {
         }
         if (job.isOverflown) this.#refuseCall();
         else if (bytes.length > 0) await this.#call(bytes);
-        this.#port.send(record(RecordType.done));
+        // Ahead of DONE: what the relay calls next must not count on what the session had.
         if (this.#engine.takeRestart()) this.#tellRestarted();
+        this.#port.send(record(RecordType.done));
         this.#port.flush();
         await this.#port.drained(queuedReplyBytes);
     }

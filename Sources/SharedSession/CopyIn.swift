@@ -31,6 +31,13 @@ struct CopyIn: Sendable {
     var hasFailed = false
     var stage = Stage.next
 
+    /// Whether the call under way is all that is left of the exchange.
+    var isAtItsEnd: Bool {
+        switch self.stage {
+        case .plain, .copying: self.parts.count <= 1 && !self.isExtended && !self.ownsTransaction
+        case .next, .guarded, .probing, .unguarding, .receiving, .ending: false
+        }
+    }
     var isReceiving: Bool { self.stage == .receiving }
     var part: (text: ByteBuffer, effect: StatementEffect)? { self.parts.first }
 
@@ -60,6 +67,7 @@ extension SharedSession {
     /// The next step of a client's COPY; whether to go on.
     mutating func stepCopy(_ id: SessionClientID, now: NIODeadline) -> Bool {
         guard let copy = self.clients[id]?.copy else { return true }
+        if self.applyPreface(id) { return true }
         switch copy.stage {
         case .plain, .probing, .copying, .unguarding, .ending: return false
         case .receiving:
@@ -94,7 +102,7 @@ extension SharedSession {
     /// The real call: the COPY, and then the data as they come.
     private mutating func openCopy(_ id: SessionClientID) {
         guard let part = self.clients[id]?.copy?.part else { return }
-        var call = EngineCall(.client(id))
+        var call = EngineCall(.client(id), generation: self.engine.generation)
         call.matcher.expect(.query([part.effect]))
         self.call = call
         self.gather(SessionMessage.query(part.text))

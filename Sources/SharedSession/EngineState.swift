@@ -28,6 +28,8 @@ struct EngineState: Sendable {
 
     /// What it said of itself.
     var info: SessionInspection.Engine?
+    /// What it said before its last session ended.
+    var lastInfo: SessionInspection.Engine?
     /// What it reports now, by name.
     var reported: [String: String] = [:]
     /// What is set in its session now; nil where that must be looked up.
@@ -84,7 +86,18 @@ struct EngineCall: Sendable {
         case hidden(HiddenPurpose)
     }
 
+    enum Preface: Sendable, Hashable {
+        case none
+        /// Its answer is not over.
+        case underWay
+        case over
+    }
+
     var owner: Owner
+    /// Which of the engine's sessions it was for.
+    let generation: Int
+    /// Whether it begins with a change of settings.
+    var preface = Preface.none
     /// Whether only the engine's consent or refusal is asked for, see ``CopyIn``.
     var isProbe = false
     var matcher = ReplyMatcher()
@@ -113,7 +126,13 @@ struct EngineCall: Sendable {
     /// NotificationResponses and who sent them.
     var notifications: [(message: ByteBuffer, sender: Int32)] = []
 
-    init(_ owner: Owner) { self.owner = owner }
+    /// - Parameters:
+    ///   - owner: Whose call it is.
+    ///   - generation: The engine's, when the call was begun.
+    init(_ owner: Owner, generation: Int) {
+        self.owner = owner
+        self.generation = generation
+    }
 }
 
 /// Why a call is made that no client asked for.

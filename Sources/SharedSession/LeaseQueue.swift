@@ -13,6 +13,9 @@ struct LeaseQueue: Sendable {
 
     mutating func append(_ id: SessionClientID) { self.waiting.append(id) }
 
+    /// Somebody who had the lease already and could not use it.
+    mutating func prepend(_ id: SessionClientID) { self.waiting.insert(id, at: 0) }
+
     /// Whether it was there.
     @discardableResult
     mutating func remove(_ id: SessionClientID) -> Bool {

@@ -35,6 +35,9 @@ struct SessionClientState: Sendable {
     var told: [String: String] = [:]
     var isGreeted = false
 
+    /// What brings the engine to ``settings``, ahead of its first call.
+    var preface: CallPreface?
+
     // MARK: Its exchange
 
     /// Since when it waits for its turn; nil where it does not.

@@ -40,6 +40,8 @@ package struct EngineCapabilities: Hashable, Sendable {
     package var copiesIn = true
     /// Whether it can be restarted when it failed.
     package var restarts = true
+    /// Whether several messages in one call take it no longer than one.
+    package var batches = true
     /// Whether a page's own queries can be kept out by ``SharedSession/Action/hold``.
     package var holds = true
 

@@ -235,9 +235,26 @@ extension SharedSession {
     /// Faults in a row before the engine is given up.
     private static let maximumFaults = 3
 
+    /// What becomes of the holder when the session is new: an exchange that was answered before is
+    /// over as usual, one that did not begin waits for its settings, any other has lost something.
+    private mutating func restartedUnder(_ id: SessionClientID) {
+        guard let client = self.clients[id] else { return }
+        let isAnswered = self.call?.owner == .client(id) && self.call?.ready != nil
+        let isLast = client.copy?.isAtItsEnd ?? true
+        if self.engine.status == .idle, client.owedReady != nil || isAnswered, isLast { return }
+        if self.engine.status == .idle, !client.hasOpenExchange, client.copy == nil {
+            self.holder = nil
+            self.clients[id]?.preface = nil
+            self.clients[id]?.silentSince = nil
+            return self.queue.prepend(id)
+        }
+        self.end(id, .faulted("it was restarted within a transaction"))
+    }
+
     mutating func engineIsNew() {
-        if let holder = self.holder, self.engine.status != .idle {
-            self.end(holder, .faulted("it was restarted within a transaction"))
+        if let holder = self.holder { self.restartedUnder(holder) }
+        if let pinned = self.pinned {
+            self.end(pinned, .faulted("its temporary tables, cursors or locks are lost"))
         }
         if self.engine.presence == .restarting {
             self.engine.presence = self.isHeld ? .ours : .withPage
@@ -245,10 +262,13 @@ extension SharedSession {
         self.engine.generation += 1
         self.engine.status = .idle
         self.engine.settings = nil
-        self.engine.cleanup = nil
+        // A call that is under way may yet leave something in the new session.
+        if self.call == nil { self.engine.cleanup = nil }
+        self.engine.applying = nil
         self.engine.condemned = []
         self.engine.needsListens = true
         self.engine.needsPageLook = true
+        self.engine.lastInfo = self.engine.info ?? self.engine.lastInfo
         self.engine.info = nil
         self.settled = nil
         self.pinned = nil

@@ -130,7 +130,7 @@ extension SharedSession {
         _ text: ByteBuffer, _ effects: [StatementEffect], _ plan: StatementPlan?,
         _ id: SessionClientID, isProbe: Bool = false
     ) {
-        var call = EngineCall(.client(id))
+        var call = self.newCall(id)
         call.isProbe = isProbe
         call.plan = plan
         call.matcher.expect(.query(effects))
@@ -146,7 +146,7 @@ extension SharedSession {
             return false
         }
         self.begin(id, .all)
-        var call = EngineCall(.client(id))
+        var call = self.newCall(id)
         call.matcher.expect(.query([]))
         call.runsWhenPassed = true
         self.call = call
@@ -186,7 +186,7 @@ extension SharedSession {
     }
 
     mutating func openCall(_ id: SessionClientID) {
-        if self.call == nil { self.call = EngineCall(.client(id)) }
+        if self.call == nil { self.call = self.newCall(id) }
     }
 
     private mutating func parse(_ whole: ByteBuffer, _ id: SessionClientID) -> Bool {

@@ -11,7 +11,7 @@ extension SharedSession {
     mutating func start(
         _ purpose: HiddenPurpose, _ message: ByteBuffer, expecting kind: ReplySlot.Kind
     ) -> Bool {
-        var call = EngineCall(.hidden(purpose))
+        var call = EngineCall(.hidden(purpose), generation: self.engine.generation)
         call.matcher.expect(kind, isHidden: true)
         self.call = call
         self.gather(message)
@@ -58,7 +58,7 @@ extension SharedSession {
     }
 
     mutating func closeCondemned() -> Bool {
-        var call = EngineCall(.hidden(.closings))
+        var call = EngineCall(.hidden(.closings), generation: self.engine.generation)
         var bytes = ByteBuffer()
         for name in self.engine.condemned.prefix(Self.closingsACall) {
             bytes.writeImmutableBuffer(SessionMessage.close(name))
@@ -91,7 +91,7 @@ extension SharedSession {
         self.clients[id]?.statements.engineRestarted()
         self.clients[id]?.generation = self.engine.generation
         guard let table = self.clients[id]?.statements, !table.kept.isEmpty else { return true }
-        var call = EngineCall(.hidden(.reprepare(id)))
+        var call = EngineCall(.hidden(.reprepare(id)), generation: self.engine.generation)
         var bytes = ByteBuffer()
         for (name, entry) in table.kept {
             switch entry.kept {
@@ -103,8 +103,6 @@ extension SharedSession {
                 bytes.writeImmutableBuffer(SessionMessage.parse("", text: text.text))
                 bytes.writeImmutableBuffer(SessionMessage.bindUnnamed)
                 bytes.writeImmutableBuffer(SessionMessage.executeUnnamed)
-                call.matcher.expect(.bind, isHidden: true)
-                call.matcher.expect(.bind, isHidden: true)
                 call.matcher.expect(.execute(.prepare(name, entry)), isHidden: true)
             case nil: continue
             }
@@ -152,16 +150,18 @@ extension SharedSession {
     }
 
     private mutating func sawSession(_ purpose: HiddenPurpose, _ call: EngineCall) {
-        guard let info = self.engine.info,
+        guard let info = self.engine.info ?? self.engine.lastInfo,
             let seen = SessionInspection.read(call.rows, engine: info)
         else { return self.end(all: .notUnderstood) }
         if let storedCode = seen.storedCode {
             self.engine.storedCode = storedCode
             self.engine.noteCustomSettings(storedCode.customSettings.sorted())
         }
-        self.engine.settings = seen.settings
+        // What was seen may be of a session that is gone since.
+        let isOfNow = call.generation == self.engine.generation
+        if isOfNow { self.engine.settings = seen.settings }
         guard case .look(let id) = purpose, let id else {
-            if purpose == .pageLook {
+            if purpose == .pageLook, isOfNow {
                 self.settled = nil
                 self.engine.needsPageLook = false
                 if self.engine.pageSettings != seen.settings { self.engine.info = nil }
@@ -177,6 +177,7 @@ extension SharedSession {
             self.clients[id]?.knowsStartup = true
             self.clients[id]?.startup = seen.settings
         }
+        guard isOfNow else { return }
         let isPinned = seen.hasTempObjects || seen.hasAdvisoryLocks || seen.hasHoldCursors
         if isPinned { self.pinned = id } else if self.pinned == id { self.pinned = nil }
     }

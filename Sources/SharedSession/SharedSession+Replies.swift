@@ -55,11 +55,15 @@ extension SharedSession {
         case .data(let bytes, let isHidden), .other(let bytes, let isHidden):
             if isHidden { self.readRow(bytes) } else { self.forward(bytes, client) }
         case .completed(let kind, let effect, let type, let whole, let isHidden):
+            guard client == nil || !isHidden else { return true }
             let seen = self.completed(kind, effect, type, whole, client)
             if !isHidden { self.forward(seen, client) }
+        case .failed(let whole) where self.call?.preface == .underWay:
+            self.prefaceFailed(whole, client)
         case .failed(let whole): self.failed(whole, client)
         case .notice(let whole):
-            if !Self.isEngineNoise(whole) { self.forward(whole, client) }
+            guard self.call?.preface != .underWay, !Self.isEngineNoise(whole) else { return true }
+            self.forward(whole, client)
         case .notification(let whole): self.note(whole, client)
         case .parameter(let whole): self.note(parameter: whole)
         case .copyIn(let whole):
@@ -69,8 +73,12 @@ extension SharedSession {
             self.call?.sawCopyIn = true
             self.write(whole, client)
         case .ready(let status, _):
-            self.call?.ready = status
             self.engine.status = status
+            guard self.call?.preface != .underWay else {
+                self.call?.preface = .over
+                return true
+            }
+            self.call?.ready = status
         case .surplus: break
         }
         return true

@@ -112,6 +112,11 @@ extension SharedSession {
         }
         guard let current = self.engine.settings else { return self.look(.look(nil), now: now) }
         if self.settled != id {
+            if let preface = self.preface(for: id, from: current) {
+                self.clients[id]?.preface = preface
+                self.grant(id, now: now)
+                return true
+            }
             let target = client.needsStartup ? SessionSettings() : client.settings
             let statements = SessionInspection.applyStatement(from: current, to: target)
             self.engine.applying = .init(
@@ -139,7 +144,8 @@ extension SharedSession {
             self.leaseEnded(id, now: now)
             return
         }
-        self.tellParameters(id)
+        // What the engine reports now is another client's where its settings are.
+        if self.clients[id]?.preface == nil { self.tellParameters(id) }
         self.holder = id
     }
 

@@ -15,12 +15,19 @@ struct SharedSessionTranscript {
     var calls: [ByteBuffer] = []
     var gathered = ByteBuffer()
     var others: [SharedSession.Action] = []
+    /// Calls that were run in all.
+    var callCount = 0
+    /// Whether what clients run is taken to leave nothing behind, where that is not the point.
+    var forgetsTraces = true
     /// Bytes of replies that were neither sent nor given back.
     var owedCredit = 0
 
     /// Starts with an engine that was looked at already.
-    init(limits: SessionLimits = SessionLimits()) {
-        self.session = SharedSession(limits: limits, capabilities: EngineCapabilities())
+    init(
+        limits: SessionLimits = SessionLimits(),
+        capabilities: EngineCapabilities = EngineCapabilities()
+    ) {
+        self.session = SharedSession(limits: limits, capabilities: capabilities)
         self.session.engine.info = SessionInspection.Engine(
             reported: [.init(name: "server_version", value: "17.5")], database: "postgres",
             user: "postgres")
@@ -31,10 +38,15 @@ struct SharedSessionTranscript {
         self.session.engine.settings = SessionSettings()
     }
 
-    mutating func arrive(_ number: UInt32, database: String? = nil) -> SessionClientID {
+    mutating func arrive(
+        _ number: UInt32, database: String? = nil, _ settings: [String: String] = [:]
+    ) -> SessionClientID {
         let id = SessionClientID(rawValue: number)
         var parameters = [StartupRequest.Parameter(name: "user", value: "postgres")]
         if let database { parameters.append(.init(name: "database", value: database)) }
+        for (name, value) in settings.sorted(by: { $0.key < $1.key }) {
+            parameters.append(.init(name: name, value: value))
+        }
         let key = CancelKey(processID: Int32(number), secret: [1, 2, 3, 4]) ?? .zero
         let arrival = SessionArrival(
             request: StartupRequest(parameters: parameters), cancelKey: key, address: nil)
@@ -66,8 +78,10 @@ struct SharedSessionTranscript {
         self.owedCredit += bytes.readableBytes
         self.session.replied(bytes, now: self.now)
         self.drain()
-        // Whether a statement leaves anything behind is not what these tests are about.
-        for id in self.session.clients.keys { self.session.clients[id]?.dirty = [] }
+        // Whether a statement leaves anything behind is not what most tests are about.
+        if self.forgetsTraces {
+            for id in self.session.clients.keys { self.session.clients[id]?.dirty = [] }
+        }
         self.session.done(now: self.now)
         self.drain()
     }
@@ -95,6 +109,7 @@ struct SharedSessionTranscript {
             case .close(let id): self.closed.insert(id)
             case .data(let bytes): self.gathered.writeImmutableBuffer(bytes)
             case .run:
+                self.callCount += 1
                 self.calls.append(self.gathered)
                 self.gathered = ByteBuffer()
             case .drop: self.gathered = ByteBuffer()

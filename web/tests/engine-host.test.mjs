@@ -145,7 +145,7 @@ test("options.restart may bring another database, which is held like the old one
     assert.deepEqual(fresh.calls, ["SELECT 1", "SELECT 2", "SELECT page"]);
 });
 
-test("an engine that restarted by itself says so behind the call", async () => {
+test("an engine that restarted by itself says so ahead of the call's end", async () => {
     const db = new FakeDB();
     let tell;
     db.onRestart = (listener) => { tell = listener; };
@@ -154,9 +154,9 @@ test("an engine that restarted by itself says so behind the call", async () => {
     await until(RecordType.held);
     db.gate = async () => tell({ reason: "memory" });
     give(call("SELECT 1"));
-    const records = await until(RecordType.restarted);
+    const records = await until(RecordType.done);
     assert.deepEqual(
-        types(records), [RecordType.reply, RecordType.done, RecordType.restarted]);
+        types(records), [RecordType.reply, RecordType.restarted, RecordType.done]);
     tell({ reason: "asked" });
     await until(RecordType.restarted);
 });

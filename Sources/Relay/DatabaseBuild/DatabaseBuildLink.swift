@@ -31,9 +31,11 @@ final class DatabaseBuildLink: EngineLink {
         }
     }
 
-    /// That page cannot be asked to keep its own queries back, or to start its engine anew.
+    /// That page cannot be asked to keep its own queries back, or to start its engine anew,
+    /// and each message is a turn of its own.
     private static var capabilities: EngineCapabilities {
         var capabilities = EngineCapabilities()
+        capabilities.batches = false
         capabilities.restarts = false
         capabilities.holds = false
         return capabilities

@@ -142,6 +142,8 @@ struct CallExpectation {
             switch letter {
             case "Q", "F":
                 self.queries += 1
+                // What was ended by a Sync before is another exchange.
+                self.extended = self.tail
                 // Everything is skipped until Sync, a Query too.
                 if !isSkipping || self.owedReadies > 0 { self.end() }
             case "S":

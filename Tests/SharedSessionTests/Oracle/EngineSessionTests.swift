@@ -29,6 +29,16 @@ struct EngineSessionTests {
         #expect(try self.types(self.engine(), query) == "TDCZ")
     }
 
+    @Test func `an exchange that ended with Sync may stand before a Query`() throws {
+        let set = [
+            FrontendMessage.parse("", "set work_mem to 100"), FrontendMessage.bind(""),
+            FrontendMessage.execute(), FrontendMessage.sync, FrontendMessage.query("select 1"),
+        ]
+        #expect(try self.types(self.engine(), set) == "12CZTDCZ")
+        let wrong = Self.wrong + [FrontendMessage.query("select 1")]
+        #expect(throws: OracleFailure.self) { try self.types(self.engine(), wrong) }
+    }
+
     @Test func `messages after an error have empty replies until Sync`() throws {
         let engine = try self.engine()
         #expect(try self.types(engine, Self.wrong) == "1E")
