@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import browsing
 import deploying
 import report
 import targets
@@ -75,7 +76,8 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "measure", nargs="*",
         help="which measures (default: all; see --list); `deploy` alone measures pgshare deploy, "
-        "see `scripts/bench deploy --help`; `browser` a shared tab, see `scripts/bench browser --help`",
+        "`browser` alone a shared tab; see `scripts/bench deploy --help`, `scripts/bench browser "
+        "--help`",
     )
     parser.add_argument("--list", action="store_true", help="list the measures and stop")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
@@ -217,8 +219,6 @@ def main() -> int:
     if sys.argv[1:2] == ["deploy"]:
         return deploying.main(sys.argv[2:])
     if sys.argv[1:2] == ["browser"]:
-        import browsing  # needs what the tests need: Playwright, a driver
-
         return browsing.main(sys.argv[2:])
     chosen = options()
     if chosen.list:

@@ -15,14 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
+from chromium import Chromium, answer, value
 from procs import BenchError, ForeignLoad, Supervisor, run
 from report import NOISY_SHARE, Spread, number
 from tab_share import (
     HERE,
     ISOLATED,
     ROOT,
-    Chromium,
     PagePeak,
     PageRelay,
     PageServer,
@@ -45,7 +44,7 @@ PGBENCH = ROOT / ".build-test-tools/postgres-17/pginstall/bin/pgbench"
 
 SELECT = "SELECT 1"
 
-#: Four statements, of which two touch a row; each client has its own row, so that no lock is waited for.
+#: Four statements; each client has a row of its own, so that none waits for another's lock.
 TRANSACTION = """
 BEGIN;
 UPDATE counters SET n = n + 1 WHERE id = :client_id;
@@ -61,8 +60,11 @@ insert into counters select g, 0 from generate_series(0, 99) g;
 #: Rows of 1000 bytes, made on the fly.
 COPY = "copy (select repeat('x', 999) from generate_series(1, {rows})) to stdout"
 
-#: What every client of the memory measure has had, so that its buffers are as large as they get.
-WARM_RESULT = "select repeat('x', 1000) from generate_series(1, 300)"
+#: What each client of the memory measure does, so that its buffers are as large as they get.
+KEPT = """
+prepare kept as select $1::int;
+select repeat('x', 1000) from generate_series(1, 300);
+"""
 
 EPILOGUE = """
 The engine runs in a worker of a page in headless Chromium, the page is shared at a relay on this
@@ -72,10 +74,11 @@ pair at once, every other round the other way about; a ratio or a difference is 
               call's bytes in the page; the clocks are read before the send and after the reply
   select      pgbench, 10 clients (a thread each), beside one client; -M simple and prepared
   write       the same with transactions of four statements
-  copy        COPY out, thrown away by a client, beside the same call thrown away in the page. Memory:
-              the highest resident set (VmHWM, reset before) of the tab's process; what the page's
-              JavaScript has with its buffers, asked every 100 ms; and bytes of the reply that had
-              come to the page and were not yet gone from its WebSocket
+  copy        COPY out, thrown away by a client, beside the same call thrown away in the page, in a
+              new tab, twice each (A B B A). Memory: the highest resident set of the tab's process
+              (VmHWM, reset before); what the page's JavaScript has, its buffers and garbage
+              included, asked every 100 ms; and bytes of the reply that had come to the page and
+              were not yet gone from its WebSocket
   relay       resident memory of a new relay, after one share with 10 clients, and after more of
               them, each client with a result of 300 kB and a prepared statement: the difference a
               share. All shares are of one engine, which takes their turns
@@ -132,7 +135,7 @@ LINES = (
     ratio_line("COPY out, MB/s, shared / alone", "copy", "mb_s"),
     added_line("COPY out, MiB grown, tab's process", "copy", "resident_mib", **GROWTH),
     added_line("COPY out, MiB grown, page's heap and buffers", "copy", "heap_mib", **GROWTH),
-    Line("COPY out, most MiB of the reply held by the page", "copy", lambda r: r["held_mib"],
+    Line("COPY out, most MiB of the reply held by the page", "copy", lambda r: r["shared_held_mib"],
          **GROWTH),
     Line(f"MiB a share with {CLIENTS} clients, relay", "relay", lambda r: r["share_mib"],
          limit=1.0, target="≤ 1 MiB"),
@@ -191,7 +194,6 @@ class BrowserBench:
         self.folder = folder
         self.supervisor = Supervisor(folder)
         self.server = PageServer({"bench": HERE / "page"}, ISOLATED)
-        self.chromium = Chromium()
         self.probe = folder / "probe"
         self.records: list[dict] = []
 
@@ -203,6 +205,7 @@ class BrowserBench:
         (self.folder / "write.sql").write_text(TRANSACTION)
         say("starting a relay")
         self.relay = PageRelay(self.chosen.binary, self.folder / "relay", self.supervisor)
+        self.chromium = Chromium(self.folder / "chromium", self.supervisor)
         say(f"starting an engine in Chromium {self.chromium.version}")
         self.shared = SharedTab(self.chromium, self.server)
         self.shared.ask("exec", TABLE)
@@ -214,9 +217,8 @@ class BrowserBench:
 
     def close(self) -> None:
         """Ends all that was started."""
-        self.chromium.close()
-        self.server.close()
         self.supervisor.stop_all()
+        self.server.close()
 
     def measure_all(self) -> None:
         """Every measure in every round."""
@@ -226,7 +228,7 @@ class BrowserBench:
                 load = ForeignLoad()
                 try:
                     record |= self.measure(name, turn)
-                except (BenchError, OSError, psycopg.Error) as error:
+                except (BenchError, OSError) as error:
                     record["error"] = str(error)
                 record["foreign"] = load.share()
                 self.records.append(record)
@@ -245,13 +247,12 @@ class BrowserBench:
         """One measure, once: both sides, every other time the other one first."""
         if name == "relay":
             return self.relay_memory(turn)
+        if name == "copy":
+            return self.copy(turn)
         sides: dict[str, Callable[[], dict[str, float]]] = {
             "alone": self.page_latency, "shared": self.shared_latency,
         }
-        if name == "copy":
-            self.watch_copy()
-            sides = {"alone": self.page_copy, "shared": self.shared_copy}
-        elif name != "latency":
+        if name != "latency":
             script, mode = name.split("-")
             sides = {
                 "alone": lambda: self.pgbench(script, mode, 1),
@@ -259,8 +260,8 @@ class BrowserBench:
             }
         figures: dict[str, float] = {}
         for side in sides if turn % 2 == 0 else reversed(sides):
-            for key, value in sides[side]().items():
-                figures[key if key == "held_mib" else f"{side}_{key}"] = value
+            for key, figure in sides[side]().items():
+                figures[f"{side}_{key}"] = figure
         return figures
 
     # Latency
@@ -295,42 +296,54 @@ class BrowserBench:
         """The whole result has `--mb` MB."""
         return COPY.format(rows=self.chosen.mb * 1000)
 
-    def watch_copy(self) -> None:
-        """Gets the bytes of the call, and both ways warm, by a small share of it."""
-        self.shared.ask("watchFor", "generate_series")
-        self.client_copy()
-        self.shared.ask("discard")
-        self.shared.ask("takeMostHeld")
+    def copy(self, turn: int) -> dict[str, float]:
+        """Both sides twice (A B B A) in a new tab: what only grows with time cancels out."""
+        tab = SharedTab(self.chromium, self.server)
+        try:
+            environment = tab.share(self.relay)
+            sides = {
+                "alone": lambda: self.page_copy(tab),
+                "shared": lambda: self.shared_copy(tab, environment),
+            }
+            # Gets the bytes of the call, and both ways warm.
+            tab.ask("watchFor", "generate_series")
+            for side in ("shared", "alone"):
+                sides[side]()
+            order = ["alone", "shared"] if turn % 2 == 0 else ["shared", "alone"]
+            runs = [(side, sides[side]()) for side in (*order, *reversed(order))]
+        finally:
+            tab.tab.close()
+        figures = {}
+        for side in sides:
+            ours = [run for name, run in runs if name == side]
+            for key in ours[0]:
+                figures[f"{side}_{key}"] = sum(run[key] for run in ours) / len(ours)
+        return figures
 
-    def client_copy(self) -> dict:
-        """A client that throws the bytes away."""
-        return probe(self.probe, self.environment, "copy", self.copy_sql, seconds=300)
-
-    def shared_copy(self) -> dict[str, float]:
-        """By a client, while the page's memory is looked at."""
-        peak = PagePeak(self.shared)
-        self.shared.ask("takeMostHeld")
+    def shared_copy(self, tab: SharedTab, environment: dict[str, str]) -> dict[str, float]:
+        """By a client that throws the bytes away, while the page's memory is looked at."""
+        peak = PagePeak(tab.tab)
+        tab.ask("takeMostHeld")
         peak.begin()
-        command = start_probe(self.probe, self.environment, "copy", self.copy_sql)
+        command = start_probe(self.probe, environment, "copy", self.copy_sql)
         try:
             peak.watch(lambda: command.poll() is not None)
             said = finish_probe(command, 10)
         finally:
             command.kill()
             command.wait()
-        held = self.shared.ask("takeMostHeld") / MEBIBYTE
-        return self.copied(said, peak) | {"held_mib": held}
+        return self.copied(said, peak) | {"held_mib": tab.ask("takeMostHeld") / MEBIBYTE}
 
-    def page_copy(self) -> dict[str, float]:
+    def page_copy(self, tab: SharedTab) -> dict[str, float]:
         """In the page, looked at the same way."""
-        peak = PagePeak(self.shared)
+        peak = PagePeak(tab.tab)
         peak.begin()
-        answer = self.shared.tab.start("bench.discard")
-        peak.watch(answer.done)
-        return self.copied(answer.result(), peak)
+        discarding = tab.tab.begin("bench.discard")
+        peak.watch(discarding.done)
+        return self.copied(value(answer(discarding, "discard", 10)), peak)
 
     def copied(self, said: dict, peak: PagePeak) -> dict[str, float]:
-        """Rate and memory of one side. Both have got all the bytes, or it is an error."""
+        """Rate and memory of one run. It has got all the bytes, or it is an error."""
         if said["bytes"] < self.chosen.mb * 1_000_000:
             raise BenchError(f"only {said['bytes']} bytes came")
         return {
@@ -345,32 +358,26 @@ class BrowserBench:
         """What each further share with its clients adds to a relay."""
         relay = PageRelay(self.chosen.binary, self.folder / f"relay-{turn}", self.supervisor)
         tab = SharedTab(self.chromium, self.server)
-        clients: list[psycopg.Connection] = []
+        clients: list[subprocess.Popen] = []
+
+        def come() -> None:
+            environment = tab.share(relay)
+            clients.append(start_probe(self.probe, environment, "idle", CLIENTS, KEPT))
+            finish_probe(clients[-1], 120)
+
         try:
-            clients += connected(tab.share(relay))
+            come()
             before = relay.resident
             for _ in range(self.chosen.shares):
-                clients += connected(tab.share(relay))
+                come()
             grown = relay.resident - before
         finally:
             for client in clients:
-                client.close()
+                client.kill()
+                client.wait()
             tab.tab.close()
             self.supervisor.stop(relay.process)
         return {"share_mib": grown / self.chosen.shares / MEBIBYTE, "first_mib": before / MEBIBYTE}
-
-
-def connected(environment: dict[str, str]) -> list[psycopg.Connection]:
-    """Ten clients of a share, each of which has had a large result and keeps a statement."""
-    names = {"PGHOST": "host", "PGHOSTADDR": "hostaddr", "PGPORT": "port", "PGUSER": "user",
-             "PGPASSWORD": "password", "PGDATABASE": "dbname", "PGSSLMODE": "sslmode",
-             "PGSSLROOTCERT": "sslrootcert"}
-    words = {word: environment[name] for name, word in names.items()}
-    clients = [psycopg.connect(**words, autocommit=True) for _ in range(CLIENTS)]
-    for number_of_client, client in enumerate(clients):
-        client.execute(WARM_RESULT).fetchall()
-        client.execute("select %s::int", (number_of_client,), prepare=True).fetchall()
-    return clients
 
 
 def table(records: list[dict], wanted: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
  *
  *   probe latency CLIENTS SECONDS simple|prepared   closed loop, one blocking thread a connection
  *   probe connect CLIENTS SECONDS                   connect, `select 1`, close, over and over
- *   probe idle COUNT                                opens COUNT, says so, waits for end of input
+ *   probe idle COUNT [SQL]                          opens COUNT (each does SQL, or `select 1`), says
+ *                                                   so, waits for end of input
  *   probe stall BYTES SQL                           reads BYTES of a COPY, stops; a line: the rest
  *   probe copy SQL                                  one COPY, its bytes thrown away
  *   probe bulk SQL                                  repeats a COPY, full speed, until SIGTERM
@@ -161,13 +162,13 @@ static void closed_loop(int clients, double seconds, void *(*body)(void *), int 
     for (int i = 0; i < clients; i++) PQfinish(workers[i].connection);
 }
 
-static void idle(int count) {
+static void idle(int count, const char *sql) {
     PGconn **connections = calloc(count, sizeof *connections);
     if (!connections) die("out of memory");
     double start = now();
     for (int i = 0; i < count; i++) {
         connections[i] = connect_or_die();
-        if (!succeeded(PQexec(connections[i], "SELECT 1"), PGRES_TUPLES_OK)) die("select 1 failed");
+        if (!succeeded(PQexec(connections[i], sql), PGRES_TUPLES_OK)) die("its SQL failed");
     }
     printf("{\"opened\":%d,\"seconds\":%.3f}\n", count, now() - start);
     fflush(stdout);
@@ -250,8 +251,8 @@ int main(int count, char **arguments) {
         closed_loop(atoi(arguments[2]), atof(arguments[3]), latency_worker, 1);
     } else if (!strcmp(mode, "connect") && count == 4) {
         closed_loop(atoi(arguments[2]), atof(arguments[3]), connect_worker, 0);
-    } else if (!strcmp(mode, "idle") && count == 3) {
-        idle(atoi(arguments[2]));
+    } else if (!strcmp(mode, "idle") && (count == 3 || count == 4)) {
+        idle(atoi(arguments[2]), count == 4 ? arguments[3] : "SELECT 1");
     } else if (!strcmp(mode, "stall") && count == 4) {
         stall(atol(arguments[2]), arguments[3]);
     } else if (!strcmp(mode, "copy") && count == 3) {

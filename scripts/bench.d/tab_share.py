@@ -7,15 +7,16 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from chromium import Chromium, Tab
 from procs import BenchError, Supervisor, read_json_line, resident_bytes, run
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 
-from harness.browser import Chromium, Tab  # noqa: E402
 from harness.browser_server import PageServer  # noqa: E402
 
 #: Without these a page's clock goes in steps of 100 µs.
@@ -75,14 +76,9 @@ class SharedTab:
     """One tab with one engine, and clients' way to it while it is shared."""
 
     def __init__(self, chromium: Chromium, server: PageServer) -> None:
-        self.chromium = chromium
-        self.tab = Tab(chromium)
-        self.tab.open(f"{server.url}/bench/bench.html")
-        said = self.ask("boot")
-        if not said["isolated"]:
+        self.tab = Tab(chromium, f"{server.url}/bench/bench.html")
+        if not self.ask("boot")["isolated"]:
             raise BenchError("the page's clock is too coarse: it is not isolated")
-        self.can_suspend = said["canSuspend"]
-        self._session = chromium.run(self.tab.page.context.new_cdp_session(self.tab.page))
 
     def ask(self, name: str, *words: object, seconds: float = 120) -> object:
         """A function of the page."""
@@ -100,44 +96,30 @@ class SharedTab:
             PGCONNECT_TIMEOUT="10",
         )
 
-    @property
-    def renderer(self) -> int:
-        """The process of page and worker: the largest that came with the tab."""
-        return max(self.tab.renderers, key=lambda pid: resident_bytes([pid]))
-
-    def collect_garbage(self) -> None:
-        """Both sides of a comparison begin without the other's litter."""
-        self.chromium.run(self._session.send("HeapProfiler.collectGarbage"))
-
-    def heap_bytes(self) -> int:
-        """What the page's JavaScript has, its buffers included; the worker is not in it."""
-        usage = self.chromium.run(self._session.send("Runtime.getHeapUsage"))
-        return int(usage["usedSize"] + usage["backingStorageSize"])
-
 
 class PagePeak:
     """The highest memory of a tab meanwhile: of its process, and of the page's JavaScript."""
 
-    def __init__(self, shared: SharedTab) -> None:
-        self._shared = shared
-        self._renderer = shared.renderer
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
+        self._process = tab.process
         self.heap = 0
 
     def begin(self) -> None:
         """The kernel forgets the highest so far."""
-        self._shared.collect_garbage()
-        Path(f"/proc/{self._renderer}/clear_refs").write_text("5")
+        self._tab.collect_garbage()
+        Path(f"/proc/{self._process}/clear_refs").write_text("5")
 
-    def watch(self, is_over) -> None:
+    def watch(self, is_over: Callable[[], bool]) -> None:
         """Looks at the heap until it `is_over`."""
         while not is_over():
-            self.heap = max(self.heap, self._shared.heap_bytes())
+            self.heap = max(self.heap, self._tab.heap_bytes())
             time.sleep(LOOK_EVERY)
 
     @property
     def resident(self) -> int:
         """Bytes of the process's highest resident set since `begin`."""
-        for line in Path(f"/proc/{self._renderer}/status").read_text().splitlines():
+        for line in Path(f"/proc/{self._process}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
         raise BenchError("the tab's process is gone")
@@ -154,9 +136,9 @@ def probe(program: Path, environment: dict[str, str], *words: object, seconds: f
 
 
 def start_probe(program: Path, environment: dict[str, str], *words: object) -> subprocess.Popen:
-    """Begins it."""
+    """Begins it. It may wait for the end of its input."""
     return subprocess.Popen(
-        [str(program), *map(str, words)], env=environment, stdin=subprocess.DEVNULL,
+        [str(program), *map(str, words)], env=environment, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, bufsize=0, start_new_session=True,
     )
 
