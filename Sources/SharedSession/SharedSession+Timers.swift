@@ -27,11 +27,11 @@ extension SharedSession {
 
     private func deadline(ofWaiting id: SessionClientID) -> NIODeadline? {
         guard let client = self.clients[id], let since = client.waitingSince else { return nil }
+        let wait = self.limits.waitTimeout
         if !client.isGreeted {
-            return since
-                + (self.engine.info == nil ? self.limits.waitTimeout : self.limits.greetWithin)
+            return since + (self.engine.info == nil ? wait : min(self.limits.greetWithin, wait))
         }
-        return since + (client.isNoticed ? self.limits.waitTimeout : self.limits.noticeAfter)
+        return since + (client.isNoticed ? wait : min(self.limits.noticeAfter, wait))
     }
 
     private mutating func tick(waiting id: SessionClientID, now: NIODeadline) {

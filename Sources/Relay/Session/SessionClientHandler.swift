@@ -37,8 +37,9 @@ final class SessionClientHandler: ChannelDuplexHandler {
     /// Written since the last promise: bytes, and the credit they stand for.
     private var unpromisedBytes = 0
     private var unpromisedCredit = 0
-    /// Bytes under promises that were not kept yet.
+    /// Under promises that were not kept yet: bytes, and the credit they stand for.
     private var waitingBytes = 0
+    private var waitingCredit = 0
 
     /// - Parameters:
     ///   - id: The client's number.
@@ -97,8 +98,7 @@ final class SessionClientHandler: ChannelDuplexHandler {
         guard !self.isEnded else { return }
         self.isEnded = true
         self.isClosing = true
-        self.giveBack(self.unpromisedCredit)
-        self.unpromisedCredit = 0
+        self.giveBackAll()
         self.way.left(self.id)
         self.onEnd()
     }
@@ -145,9 +145,13 @@ final class SessionClientHandler: ChannelDuplexHandler {
         let (count, credit) = (self.unpromisedBytes, self.unpromisedCredit)
         (self.unpromisedBytes, self.unpromisedCredit) = (0, 0)
         self.waitingBytes += count
+        self.waitingCredit += credit
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenComplete { _ in
             self.waitingBytes -= count
+            // All of it was given back when the client was closed.
+            guard self.waitingCredit > 0 else { return }
+            self.waitingCredit -= credit
             self.giveBack(credit)
         }
         context.write(Self.wrapOutboundOut(bytes), promise: promise)
@@ -172,10 +176,17 @@ final class SessionClientHandler: ChannelDuplexHandler {
         if credit > 0 { self.way.credit(credit) }
     }
 
-    /// Closing drops what waits in the socket, so a slow client is given time for the rest.
+    private func giveBackAll() {
+        self.giveBack(self.unpromisedCredit + self.waitingCredit)
+        (self.unpromisedCredit, self.waitingCredit) = (0, 0)
+    }
+
+    /// Closing drops what waits in the socket, so a slow client is given time for the rest. The
+    /// others are not: what it has not read keeps nothing from them.
     private func closeAfterWrites() {
         guard let context, !self.isClosing else { return }
         self.isClosing = true
+        self.giveBackAll()
         let rest = self.loginReply ?? ByteBuffer()
         self.loginReply = nil
         let loop = context.eventLoop
