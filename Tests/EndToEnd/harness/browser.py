@@ -83,6 +83,11 @@ class Chromium:
         told = self.run(self._session.send("SystemInfo.getProcessInfo"))
         return {int(entry["id"]) for entry in told["processInfo"] if entry["type"] == kind}
 
+    @property
+    def renderers(self) -> list[int]:
+        """The processes of all its tabs. Which tab has which of them, Chromium does not tell."""
+        return sorted(self.processes("renderer"))
+
     def everything(self) -> list[int]:
         """All processes of this Chromium, the browser's own first."""
         (root,) = self.processes("browser")
@@ -126,12 +131,16 @@ def descendants(root: int) -> list[int]:
 @contextlib.contextmanager
 def stopped(pids: list[int]) -> Iterator[None]:
     """These processes do nothing at all meanwhile, as on a machine that sleeps."""
+    asleep = []
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            asleep.append(pid)
+    assert asleep
     try:
         yield
     finally:
-        for pid in reversed(pids):
+        for pid in reversed(asleep):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
@@ -144,11 +153,9 @@ class Tab:
         self.console: list[str] = []
         self.shared: dict[str, Any] = {}
         self.shared_at: Endpoint
-        before = chromium.processes("renderer")
         self._context: BrowserContext
         self.page: Page
         chromium.run(self._make())
-        self._before = before
 
     async def _make(self) -> None:
         self._context = await self.chromium.new_context()
@@ -178,11 +185,6 @@ class Tab:
 
     async def _ask(self, call: str, words: tuple[Any, ...]) -> Any:
         return await self.page.evaluate(f"words => {call}(...words)", list(words))
-
-    @property
-    def renderers(self) -> list[int]:
-        """The renderer processes that came with this tab."""
-        return sorted(self.chromium.processes("renderer") - self._before)
 
     # The share
 
@@ -225,10 +227,15 @@ class Tab:
         self._wait_module()
 
     def crash(self) -> None:
-        """The renderer is killed."""
-        for pid in self.renderers:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """Its renderer ends as if it had been killed."""
+
+        async def end() -> None:
+            developer = await self._context.new_cdp_session(self.page)
+            # Nobody is left to answer.
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(developer.send("Page.crash"), 5)
+
+        self.chromium.run(end())
 
     def close(self) -> None:
         """What a person does with the tab's cross."""
