@@ -7,7 +7,7 @@ import Testing
 /// A machine and the page it talks to, in memory.
 private struct Transcript {
     var machine = DatabaseBuildMachine()
-    var page = PageDouble()
+    var page = DoorPageDouble()
     /// Frames on their way to the page.
     var frames: [ByteBuffer] = []
     /// What came of calls: bytes of replies, then `.`; `!` for a fault, `*` for a new session.
@@ -244,7 +244,7 @@ struct DoorMachineTests {
         talk.machine.lost()
         talk.call(PostgresMessage.query("select 2"))
         talk.frames = []
-        talk.page = PageDouble()
+        talk.page = DoorPageDouble()
         talk.machine.attached()
         try talk.settle()
         #expect(talk.heard == "!!")

@@ -140,7 +140,7 @@ struct ScriptedEngine: Sendable {
 }
 
 /// The browser's side of database.build, by FIELD-NOTES 1: one frame at a time.
-struct PageDouble: Sendable {
+struct DoorPageDouble: Sendable {
     var engine = ScriptedEngine()
     private(set) var active: String?
     private(set) var shown: String?

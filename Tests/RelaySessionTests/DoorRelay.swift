@@ -202,7 +202,7 @@ struct DoorClient: Sendable {
 /// A page of database.build, connected.
 final class DoorPage: Sendable {
     struct State: Sendable {
-        var page = PageDouble()
+        var page = DoorPageDouble()
         /// Frames that were not handled because the page is frozen.
         var waiting: [ByteBuffer] = []
         var isFrozen = false
@@ -224,13 +224,41 @@ final class DoorPage: Sendable {
     ///
     /// - Throws: ``Refused`` with the relay's answer.
     static func connect(_ relay: DoorRelay, id: String, token: String) async throws -> DoorPage {
-        let socket = try await DoorSocket.connect(relay.http)
+        // A page escapes what it puts into a URL.
         let escaped = token.replacing("_", with: "%5F")
+        let (socket, head) = try await self.upgrade(
+            relay, host: id + ".localhost:1", "token=" + escaped)
+        guard head.hasPrefix("HTTP/1.1 101 ") else { throw Refused(head: head) }
+        #expect(!head.lowercased().contains("sec-websocket-protocol"))
+        let page = try await socket.channel.eventLoop.submit { DoorPage(socket) }.get()
+        try await socket.replaceInbox { channel in
+            try channel.pipeline.syncOperations.addHandlers([
+                page.webSocket.value, Frames(page),
+            ])
+        }
+        return page
+    }
+
+    struct Refused: Error { let head: String }
+
+    /// Asks as a page does, and hangs up.
+    ///
+    /// - Returns: The head of the answer.
+    static func ask(_ relay: DoorRelay, host: String, _ query: String) async throws -> String {
+        let (socket, head) = try await self.upgrade(relay, host: host, query)
+        socket.close()
+        return head
+    }
+
+    private static func upgrade(
+        _ relay: DoorRelay, host: String, _ query: String
+    ) async throws -> (socket: DoorSocket, head: String) {
+        let socket = try await DoorSocket.connect(relay.http)
         socket.send(
             ByteBuffer(
                 string: """
-                    GET /?token=\(escaped) HTTP/1.1\r
-                    Host: \(id).localhost:1\r
+                    GET /?\(query) HTTP/1.1\r
+                    Host: \(host)\r
                     Connection: Upgrade\r
                     Upgrade: websocket\r
                     Sec-WebSocket-Version: 13\r
@@ -244,18 +272,8 @@ final class DoorPage: Sendable {
             bytes.moveReaderIndex(forwardBy: text[..<end.upperBound].utf8.count)
             return String(text[..<end.lowerBound])
         }
-        guard head.hasPrefix("HTTP/1.1 101 ") else { throw Refused(head: head) }
-        #expect(!head.lowercased().contains("sec-websocket-protocol"))
-        let page = try await socket.channel.eventLoop.submit { DoorPage(socket) }.get()
-        try await socket.replaceInbox { channel in
-            try channel.pipeline.syncOperations.addHandlers([
-                page.webSocket.value, Frames(page),
-            ])
-        }
-        return page
+        return (socket, head)
     }
-
-    struct Refused: Error { let head: String }
 
     private final class Frames: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
@@ -293,7 +311,7 @@ final class DoorPage: Sendable {
         }
     }
 
-    var page: PageDouble { self.state.withLockedValue { $0.page } }
+    var page: DoorPageDouble { self.state.withLockedValue { $0.page } }
 
     /// From here on frames are kept and not answered.
     func freeze() { self.state.withLockedValue { $0.isFrozen = true } }
@@ -424,6 +442,12 @@ struct DoorRelay: Sendable {
         let page = try await DoorPage.connect(self, id: id, token: token)
         try await self.until { try await self.store.share(Self.id(id)) != nil }
         return (page, try await self.password(of: id, token: token))
+    }
+
+    /// Whether the API says that a share has its page.
+    func isOnline(_ id: String, _ token: String) async throws -> Bool {
+        try await self.api("GET", "/v1/shares/\(id)", token: token).body
+            .contains(#""state":"online""#)
     }
 
     static func id(_ text: String) throws -> ShareID { try #require(ShareID(rawValue: text)) }

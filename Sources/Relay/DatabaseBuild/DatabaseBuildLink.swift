@@ -123,7 +123,7 @@ final class DatabaseBuildLink: EngineLink {
         guard self.page === page, self.end == nil else { return }
         self.page = nil
         self.machine.lost()
-        guard !isMeant else { return self.over(EngineEnd(.tunnelLost)) }
+        guard !isMeant else { return self.over(EngineEnd(.shareEnded)) }
         self.delegate?.engineAway(true)
         self.expiry = self.loop.assumeIsolated().scheduleTask(in: self.grace) {
             self.over(EngineEnd(.tunnelLost))
