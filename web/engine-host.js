@@ -23,6 +23,8 @@ const queuedReplyBytes = 128 * 1024;
 const waitingCallBytes = 1024 * 1024;
 /** Jobs that wait for their turn. A relay sends few; more is a broken one. */
 const maximumJobs = 10_000;
+/** Bytes of a ReadyForQuery. */
+const readyBytes = 6;
 /** How long the page's transaction is left alone before it is looked at again. Milliseconds. */
 const holdAgainAfter = 20;
 
@@ -166,24 +168,27 @@ export class Engine {
     async callInPieces(bytes, take) {
         const db = this.#db;
         const syncsApart = typeof db.syncToFs === "function";
-        // The last message waits until what it says is on the disk.
-        let tail = new Uint8Array(0);
+        let ending = new Uint8Array(0);
+        let withheld = new Uint8Array(0);
         this.#isCalling = true;
         try {
             await db.execProtocolRawStream(bytes, {
                 syncToFs: !syncsApart,
                 throwOnError: false,
+                // `take` is done with a piece when its promise is fulfilled.
+                recyclesPieces: true,
                 onRawData: (piece) => {
-                    const whole = piece.length < 6 ? concat([tail, piece]) : piece;
-                    const before = whole === piece ? tail : whole.subarray(0, 0);
-                    const cut = Math.max(0, whole.length - 6);
-                    tail = whole.slice(cut);
-                    const body = whole.subarray(0, cut);
-                    return take(before.length > 0 ? concat([before, body]) : body);
+                    const whole = withheld.length > 0 ? concat([withheld, piece]) : piece;
+                    ending = whole.length < readyBytes
+                        ? concat([ending, whole]).slice(-readyBytes) : whole.slice(-readyBytes);
+                    // The last message waits until what it says is on the disk.
+                    const cut = whole.length - (syncsApart ? endingReady(whole) : 0);
+                    withheld = whole.slice(cut);
+                    return take(whole.subarray(0, cut));
                 },
             });
-            if (this.#note(finalStatus(tail)) && syncsApart) await db.syncToFs();
-            await take(tail);
+            if (this.#note(finalStatus(ending)) && syncsApart) await db.syncToFs();
+            await take(withheld);
         } catch (error) {
             await take(await this.#errorReply(error));
         } finally {
@@ -233,6 +238,16 @@ export class Engine {
         this.onNotification = null;
         this.onRestart = null;
     }
+}
+
+/** How many bytes at the end may be, or begin, a ReadyForQuery. */
+function endingReady(bytes) {
+    const start = readyMessage("I").subarray(0, readyBytes - 1);
+    for (let length = Math.min(readyBytes, bytes.length); length > 0; length -= 1) {
+        const end = bytes.subarray(bytes.length - length);
+        if (start.every((byte, at) => at >= length || end[at] === byte)) return length;
+    }
+    return 0;
 }
 
 /**

@@ -15,6 +15,8 @@ export interface Database {
             onRawData: (piece: Uint8Array) => any;
             syncToFs?: boolean;
             throwOnError?: boolean;
+            /** The buffer of a piece may be used again when `onRawData` is done with it. */
+            recyclesPieces?: boolean;
         },
     ): Promise<unknown>;
     streamsReplies?: boolean;

@@ -123,6 +123,11 @@ export class Engine extends Session {
     await this.#queue(bytes, inPieces(onRawData), true);
   }
 
+  /** Gives the buffer of a piece back, once nobody reads it any more; it is filled again. */
+  recycle(buffer) {
+    this.#instance?.recycle(buffer);
+  }
+
   /**
    * A fresh engine over the same files. Settings, prepared statements, LISTENs, temporary tables
    * and an open transaction are gone.

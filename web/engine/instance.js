@@ -131,6 +131,11 @@ export class Instance {
     await pieces;
   }
 
+  /** Takes a piece of a reply back: see OutputFile. */
+  recycle(buffer) {
+    this.#output.recycle(buffer);
+  }
+
   /** Ends the run in order; what was committed is in the file system. */
   async shutDown() {
     await this.#exports.pgl_shutdown();

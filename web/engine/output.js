@@ -5,6 +5,8 @@ import { concat, strings, TYPE } from './wire.js';
 /** Bytes a piece of a long reply has, at least; the last one of a reply may have fewer. */
 const PIECE_BYTES = 128 * 1024;
 const MAXIMUM_PIECE_BYTES = 256 * 1024;
+/** Pieces that were given back and wait to be filled again. */
+const MAXIMUM_SPARE_PIECES = 8;
 
 /**
  * The file that Postgres writes a reply to when it does not fit the window in memory. It takes
@@ -19,6 +21,7 @@ export class OutputFile {
   #sink;
   #piece = new Uint8Array(PIECE_BYTES);
   #used = 0;
+  #spare = [];
 
   /** @param {(piece: Uint8Array) => unknown} sink may return a promise: see {@link write} */
   constructor(sink) {
@@ -47,14 +50,31 @@ export class OutputFile {
       throw new Error(`a reply goes on at byte ${this.size}, not ${position}`);
     }
     this.size += bytes.length;
-    if (this.#used + bytes.length < PIECE_BYTES) {
+    const room = PIECE_BYTES - this.#used;
+    if (bytes.length < room) {
       this.#piece.set(bytes, this.#used);
       this.#used += bytes.length;
       return undefined;
     }
-    const full = concat(this.#piece.subarray(0, this.#used), bytes);
-    this.#used = 0;
+    const rest = bytes.length - room;
+    if (rest >= PIECE_BYTES) {
+      const full = concat(this.#piece.subarray(0, this.#used), bytes);
+      this.#used = 0;
+      return this.#sink(full);
+    }
+    const full = this.#piece;
+    full.set(bytes.subarray(0, room), this.#used);
+    this.#piece = this.#spare.pop() ?? new Uint8Array(PIECE_BYTES);
+    this.#piece.set(bytes.subarray(room));
+    this.#used = rest;
     return this.#sink(full);
+  }
+
+  /** Takes a piece back that nobody reads any more, to fill it again: less for the collector. */
+  recycle(buffer) {
+    if (buffer.byteLength === PIECE_BYTES && this.#spare.length < MAXIMUM_SPARE_PIECES) {
+      this.#spare.push(new Uint8Array(buffer));
+    }
   }
 
   /** The reply is over: what is left of it goes to the sink. */

@@ -70,9 +70,12 @@ export class WorkerEngine extends Session {
     return this.#call('execProtocolRaw', [bytes]);
   }
 
-  /** See Engine.execProtocolRawStream. `bytes` are copied. */
-  execProtocolRawStream(bytes, { onRawData }) {
-    return this.#call('execProtocolRawStream', [bytes], onRawData);
+  /**
+   * See Engine.execProtocolRawStream. `bytes` are copied. With `recyclesPieces` a piece is void
+   * once onRawData is done with it (its promise, if it returns one): its buffer is used again.
+   */
+  execProtocolRawStream(bytes, { onRawData, recyclesPieces = false }) {
+    return this.#call('execProtocolRawStream', [bytes], onRawData, recyclesPieces);
   }
 
   /** See Engine.restart. */
@@ -119,14 +122,16 @@ export class WorkerEngine extends Session {
     await this.#call('setListens', [this.listenStatements()]);
   }
 
-  #call(method, values, onPiece) {
+  #call(method, values, onPiece, recyclesPieces = false) {
     if (this.#ended !== undefined) {
       return Promise.reject(this.#ended);
     }
     const id = this.#nextCall;
     this.#nextCall += 1;
     return new Promise((resolve, reject) => {
-      this.#calls.set(id, { resolve, reject, onPiece, pieces: Promise.resolve() });
+      this.#calls.set(id, {
+        resolve, reject, onPiece, recyclesPieces, pieces: Promise.resolve(),
+      });
       this.#worker.postMessage({ id, method, arguments: values });
     });
   }
@@ -144,7 +149,7 @@ export class WorkerEngine extends Session {
       // One after the other; a piece is taken when the reader's promise is settled. After an
       // error of the reader the rest is taken and forgotten, so that the engine comes to its end.
       call.pieces = call.pieces.then(() => call.onPiece(data.piece));
-      call.pieces.catch(() => {}).then(() => this.#worker.postMessage({ taken: data.id }));
+      call.pieces.catch(() => {}).then(() => this.#take(data.id, call, data.piece.buffer));
       return;
     }
     this.#calls.delete(data.id);
@@ -153,6 +158,16 @@ export class WorkerEngine extends Session {
       call.reject(revived(data.error));
     } else {
       call.pieces.then(() => call.resolve(data.result), call.reject);
+    }
+  }
+
+  /** Tells the worker that a piece was taken. */
+  #take(id, call, buffer) {
+    // A reader may have given the buffer away; then it is empty here.
+    if (call.recyclesPieces && buffer.byteLength > 0) {
+      this.#worker.postMessage({ taken: id, buffer }, [buffer]);
+    } else {
+      this.#worker.postMessage({ taken: id });
     }
   }
 

@@ -1,6 +1,7 @@
 // A module worker that runs one Engine for the WorkerEngine of a page.
 //
-// From the page:  {id, method, arguments} a call; {taken: id} a piece of that call was taken.
+// From the page:  {id, method, arguments} a call; {taken: id} a piece of that call was taken, with
+//                 its {buffer} where nobody needs it any more.
 // To the page:    {id, result, heapBytes} or {id, error}; {id, piece}; {event, …}.
 
 import { Engine } from './engine.js';
@@ -39,6 +40,9 @@ const METHODS = {
 
 addEventListener('message', async ({ data }) => {
   if (data.taken !== undefined) {
+    if (data.buffer !== undefined) {
+      engine.recycle(data.buffer);
+    }
     const stream = streams.get(data.taken);
     if (stream !== undefined) {
       stream.underWay -= 1;
