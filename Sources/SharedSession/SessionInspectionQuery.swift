@@ -193,14 +193,15 @@ extension SessionInspection {
         """
 
     /// Everything in the schema of temporary objects depends on it. Locks and cursors of the
-    /// session alone are there when no transaction is open.
+    /// session alone are there when no transaction is open. PGlite is process 0, and its locks name
+    /// none.
     private static let pins = """
         \(Fact.row(.temp, "''")) where exists (select from pg_catalog.pg_depend d \
         where d.refclassid operator(pg_catalog.=) '2615'::pg_catalog.oid and d.refobjid \
         operator(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
         union all \(Fact.row(.lock, "''")) where exists (select \
         from pg_catalog.pg_lock_status() l where l.locktype operator(pg_catalog.=) 'advisory' \
-        and l.pid operator(pg_catalog.=) pg_catalog.pg_backend_pid()) \
+        and coalesce(l.pid, 0) operator(pg_catalog.=) pg_catalog.pg_backend_pid()) \
         union all \(Fact.row(.cursor, "''")) where exists (select \
         from pg_catalog.pg_cursor() c where c.is_holdable)
         """

@@ -253,17 +253,19 @@ def test_temporary_tables_keep_the_session_until_they_are_gone(tab_share):
 
 @relayed
 def test_advisory_locks_and_holdable_cursors_keep_the_session(tab_share):
-    with WireClient(tab_share) as one, WireClient(tab_share) as two, ThreadPoolExecutor(1) as threads:
+    with WireClient(tab_share) as one, WireClient(tab_share) as two:
         for take, give in (
             ("select pg_advisory_lock(7)", "select pg_advisory_unlock(7)"),
             ("declare kept cursor with hold for select n from generate_series(1, 9) n", "close kept"),
         ):
             one.query(take)
-            waiting = threads.submit(two.query, "select count(*) from pg_cursors")
+            two.send(wire.query("select count(*) from pg_cursors"))
+            stays_true("the other one waits", lambda: not readable(two), 0.3)
             one.query("select 1")
-            assert not waiting.done()
+            assert not readable(two)
             one.query(give)
-            assert waiting.result(20) == [[b"0"]]
+            (row,) = [got for got in two.ready() if got.kind == "D"]
+            assert row.body[-1:] == b"0"
 
 
 # Notifications
