@@ -261,7 +261,7 @@ extension SharedSession {
         }
         self.engine.generation += 1
         self.engine.status = .idle
-        self.engine.settings = nil
+        self.settingsAreGone()
         // A call that is under way may yet leave something in the new session.
         if self.call == nil { self.engine.cleanup = nil }
         self.engine.applying = nil
@@ -270,7 +270,6 @@ extension SharedSession {
         self.engine.needsPageLook = true
         self.engine.lastInfo = self.engine.info ?? self.engine.lastInfo
         self.engine.info = nil
-        self.settled = nil
         self.pinned = nil
         self.actions.append(.log(.restarted))
     }

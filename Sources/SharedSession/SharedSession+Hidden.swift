@@ -126,7 +126,7 @@ extension SharedSession {
         case .rollback: break
         case .reset:
             self.engine.cleanup = nil
-            self.engine.settings = nil
+            self.settingsAreGone()
         case .closings, .listens, .poke: break
         case .reprepare(let id):
             for (name, _) in self.clients[id]?.statements.kept ?? []
@@ -138,6 +138,16 @@ extension SharedSession {
             self.engine.settings = nil
             self.clients[id]?.settings = SessionSettings()
             self.clients[id]?.dirty = []
+        }
+    }
+
+    /// Nobody's settings are in the session any more. What a client set at its start and nobody has
+    /// seen there yet is set again.
+    mutating func settingsAreGone() {
+        self.engine.settings = nil
+        self.settled = nil
+        for id in self.clients.keys where self.clients[id]?.knowsStartup == false {
+            self.clients[id]?.needsStartup = true
         }
     }
 

@@ -50,6 +50,32 @@ extension SharedSessionPostgresTests {
         let reply = try engine.call(Wire.query("select 1/count(*) from pg_prepared_statements"))
         #expect(SharedSessionTranscript.words(reply).contains("E(22012"))
     }
+
+    @Test func `what a client sets at its start outlives an engine that fails meanwhile`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let id = self.arrive(1, ["client_encoding": "LATIN1"], &talk)
+        talk.drain()
+        // Up to the look at what the startup settings have become.
+        while talk.session.clients[id]?.needsStartup == true || !talk.asked.contains("as material")
+        {
+            try self.answer(&talk, engine)
+        }
+        try engine.restart()
+        talk.calls.removeAll()
+        talk.session.faulted("trap", restarted: true, now: talk.now)
+        try self.run(&talk, engine)
+        let greeting = talk.session.clients[id]?.told["client_encoding"]
+        #expect(greeting == "LATIN1")
+    }
+
+    private func answer(_ talk: inout SharedSessionTranscript, _ engine: EngineSession) throws {
+        let call = try #require(talk.calls.first)
+        talk.calls.removeFirst()
+        talk.session.replied(try engine.call(call), now: talk.now)
+        talk.session.done(now: talk.now)
+        talk.drain()
+    }
 }
 
 struct ErrorTranslationFindings {

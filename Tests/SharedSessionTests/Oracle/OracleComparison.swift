@@ -42,7 +42,12 @@ struct OracleComparison {
         let length = Int.random(in: 3...10, using: &random)
         return (0..<count).map { number in
             var generator = ScriptGenerator(client: number, seed: self.plan.seed)
-            return (number, generator.script(length: length))
+            var script = generator.script(length: length)
+            if self.plan.faults != nil {
+                // What a session knows of its sequences is lost with the engine.
+                script.steps.removeAll { $0.label.contains("_seq'") }
+            }
+            return (number, script)
         }
     }
 
@@ -53,9 +58,10 @@ struct OracleComparison {
             script, on: self.fixture.server, database: OracleFixture.aloneDatabase,
             cancelled: peer.client.cancelled)
         var lines = Transcript.comparable(peer.client.transcript.lines)
-        let isFaulted = lines.last?.contains("|C=58000|") == true
-        if isFaulted { lines.removeLast() }
-        let isPrefix = peer.hasVanished || isFaulted
+        let isTold = lines.last?.contains("|C=58000|") == true
+        if isTold { lines.removeLast() }
+        // In the middle of a message it cannot be told.
+        let isPrefix = peer.hasVanished || peer.hasFaulted || isTold
         var found: [String] = []
         let difference = Transcript.difference(
             shared: lines, alone: Transcript.comparable(alone.transcript.lines),

@@ -78,7 +78,7 @@ final class OracleFixture {
             where source = 'session' and name not like 'transaction_%' union all
         select 'custom ' || x from unnest(array['app.tenant', 'app.other', 'my.Odd']) x
             where current_setting(x, true) <> '' union all
-        select 'role' where current_setting('role') <> 'none' or current_user <> 'postgres' union all
+        select 'role' where current_user <> 'postgres' union all
         select 'temporary ' || relname from pg_catalog.pg_class
             where relnamespace = pg_catalog.pg_my_temp_schema() union all
         select 'lock' from pg_catalog.pg_locks

@@ -41,4 +41,8 @@ struct OracleTests {
     @Test func `an exchange that is cancelled while it waits is as if it was never sent`() throws {
         try self.check(5) { plan, _ in plan.cancels = 10 }
     }
+
+    @Test func `a fault of the engine hurts only whose call it was`() throws {
+        try self.check(5) { plan, _ in plan.faults = 300 }
+    }
 }

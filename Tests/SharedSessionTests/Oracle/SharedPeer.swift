@@ -27,6 +27,8 @@ struct SharedPeer {
     var hasFinished = false
     /// It went away in the middle of its script.
     var hasVanished = false
+    /// A fault of the engine was in its call.
+    var hasFaulted = false
     /// The engine was restarted when it had something in its session that nobody knew of.
     var hasLostState = false
 

@@ -43,6 +43,10 @@ extension SharedRun {
         case .restart:
             guard !self.owesRestart else { throw OracleFailure("a restart is asked for twice") }
             self.owesRestart = true
+        case .log(.faulted(let id?)):
+            if let index = self.peers.firstIndex(where: { $0.id == id }) {
+                self.peers[index].hasFaulted = true
+            }
         case .log: break
         }
     }

@@ -90,7 +90,8 @@ struct SharedRun {
         let holder = self.session.holder.map { "\($0.rawValue)" } ?? "nobody"
         let queue = self.session.queue.all.map { "\($0.rawValue)" }.joined(separator: " ")
         return "held \(self.isHeld), calls \(self.calls.count), under way \(self.reply != nil), "
-            + "holder \(holder), pinned \(self.session.pinned?.rawValue ?? 0), queue [\(queue)], \(peers.joined(separator: "; "))"
+            + "holder \(holder), pinned \(self.session.pinned?.rawValue ?? 0), "
+            + "queue [\(queue)], \(peers.joined(separator: "; "))"
     }
 
     mutating func random(_ part: Int, of whole: Int) -> Bool {
