@@ -82,7 +82,8 @@ struct RelayCommand: AsyncParsableCommand {
         }
     }
 
-    private func relayConfiguration(_ settings: Settings) async throws -> RelayConfiguration {
+    /// What flags, environment and file say.
+    func relayConfiguration(_ settings: Settings) async throws -> RelayConfiguration {
         let state = try await settings.string(
             .state, flag: self.state, default: DefaultPlaces.stateFolder())
         var configuration = RelayConfiguration(stateFolder: state)

@@ -53,10 +53,10 @@ struct SharesCommand: AsyncParsableCommand {
             let list = try SharesCommand.decode(
                 ShareList.self, try await self.options.ask(.get, nil))
             guard !self.options.json else { return try Output.printJSON(list) }
-            let head = ["ID", "NAME", "STATE", "DATABASE", "CLIENTS", "EXPIRES"]
+            let head = ["ID", "NAME", "KIND", "STATE", "DATABASE", "CLIENTS", "EXPIRES"]
             let rows = list.shares.map {
                 [
-                    $0.id, $0.name ?? "-", $0.state.rawValue, $0.database,
+                    $0.id, $0.name ?? "-", $0.kind.rawValue, $0.state.rawValue, $0.database,
                     "\($0.clients)/\($0.maxConnections)", Output.time($0.expiresAt),
                 ]
             }
@@ -145,7 +145,8 @@ struct SharesCommand: AsyncParsableCommand {
         guard !json else { return try Output.printJSON(share) }
         print(
             Output.table([
-                ["id", share.id], ["name", share.name ?? "-"], ["state", share.state.rawValue],
+                ["id", share.id], ["name", share.name ?? "-"], ["kind", share.kind.rawValue],
+                ["state", share.state.rawValue],
                 ["database", share.database], ["user", share.user],
                 ["clients", "\(share.clients) of \(share.maxConnections)"],
                 ["created", Output.time(share.createdAt)],

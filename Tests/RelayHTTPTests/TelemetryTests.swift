@@ -36,6 +36,34 @@ struct MetricsTests {
         #expect(page.contains("pgshare_handshake_seconds_count 3\n"))
     }
 
+    @Test func `what shared sessions did is counted`() {
+        let metrics = RelayMetrics()
+        metrics.sessionClientsWaiting.increment(by: 3)
+        metrics.sessionClientsWaiting.decrement()
+        metrics.sessionWaitSeconds.record(.milliseconds(30))
+        metrics.sessionTimeouts.add(.wait)
+        metrics.sessionTimeouts.add(.idle)
+        metrics.sessionTimeouts.add(.idle)
+        metrics.engineCalls.add(7)
+        metrics.engineFaults.add()
+        metrics.engineRestarts.add(2)
+        let page = metrics.prometheusText()
+        for line in [
+            "# TYPE pgshare_session_clients_waiting gauge", "pgshare_session_clients_waiting 2",
+            "# TYPE pgshare_session_wait_seconds histogram",
+            "pgshare_session_wait_seconds_bucket{le=\"0.025\"} 0",
+            "pgshare_session_wait_seconds_bucket{le=\"0.05\"} 1",
+            "pgshare_session_wait_seconds_sum 0.03", "pgshare_session_wait_seconds_count 1",
+            "# TYPE pgshare_session_timeouts_total counter",
+            "pgshare_session_timeouts_total{what=\"wait\"} 1",
+            "pgshare_session_timeouts_total{what=\"idle\"} 2",
+            "pgshare_engine_calls_total 7", "pgshare_engine_faults_total 1",
+            "pgshare_engine_restarts_total 2",
+        ] {
+            #expect(page.contains("\n\(line)\n"), "\(line)")
+        }
+    }
+
     @Test func `every metric is documented, and every documented one exists`() throws {
         let source = URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()

@@ -26,7 +26,7 @@ final class SessionBench {
     let store: SQLiteShareStore
     private let door: RelayTunnelDoor
     private let owner: OwnerID
-    private var pages: [PageDouble] = []
+    private var pages: [TabDouble] = []
 
     private init(folder: String, _ configuration: TunnelConfiguration) async throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -89,14 +89,14 @@ final class SessionBench {
     /// A page that has its share.
     func page(
         _ change: (inout Hello.ShareRequest) -> Void = { _ in },
-        _ prepare: (PageDouble) -> Void = { _ in }
-    ) async throws -> PageDouble {
+        _ prepare: (TabDouble) -> Void = { _ in }
+    ) async throws -> TabDouble {
         var request = Hello.ShareRequest(
             verifier: Self.verifier, database: "postgres", user: "postgres", maxConnections: 20,
             sessions: 1)
         change(&request)
         let channel = try await self.connection()
-        let page = PageDouble(channel: channel, hello: Hello(agent: "tests", share: request))
+        let page = TabDouble(channel: channel, hello: Hello(agent: "tests", share: request))
         prepare(page)
         self.pages.append(page)
         try await page.greet()
@@ -118,7 +118,7 @@ final class SessionBench {
 
     /// Lets a client in as the front door does once its password was right, or says why not.
     func arrive(
-        at page: PageDouble, elsewhere: Bool = false, application: String? = nil
+        at page: TabDouble, elsewhere: Bool = false, application: String? = nil
     ) async throws -> Result<ClientDouble, Refused> {
         let id = try #require(ShareID(rawValue: page.id))
         guard let entry = self.directory.find(.id(id)), entry.isLive(now: Date()),
@@ -154,13 +154,13 @@ final class SessionBench {
 
     /// A client that was let in.
     func client(
-        at page: PageDouble, elsewhere: Bool = false, application: String? = nil
+        at page: TabDouble, elsewhere: Bool = false, application: String? = nil
     ) async throws -> ClientDouble {
         try await self.arrive(at: page, elsewhere: elsewhere, application: application).get()
     }
 
     /// A client that was greeted.
-    func greeted(at page: PageDouble, elsewhere: Bool = false) async throws -> ClientDouble {
+    func greeted(at page: TabDouble, elsewhere: Bool = false) async throws -> ClientDouble {
         let client = try await self.client(at: page, elsewhere: elsewhere)
         #expect(try await client.heard() == "R K Z(I)")
         return client

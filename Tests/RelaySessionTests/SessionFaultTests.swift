@@ -119,7 +119,8 @@ struct SessionFaultTests {
             [0x16, 0, 0, 0, 0],  // HELD that nobody asked for.
             [0x12, 0, 0, 0, 1, 0],  // A DONE with something in it.
             [0x13, 0xFF, 0xFF, 0xFF, 0xFF],  // A FAULT of 4 GiB.
-            [0x14, 0, 0, 0, 12, 0x41, 0, 0, 0, 11, 0, 0, 0, 0, 0x61, 0, 0x62],  // A NOTIFY that is cut.
+            // A NOTIFY whose payload has no end.
+            [0x14, 0, 0, 0, 12, 0x41, 0, 0, 0, 11, 0, 0, 0, 0, 0x61, 0, 0x62],
             [0x55, 0, 1, 0, 1],  // What is not known, and too long.
             [0x03, 0, 0, 0, 0],  // A record of ours.
         ] as [[UInt8]])

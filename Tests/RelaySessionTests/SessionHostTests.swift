@@ -20,7 +20,7 @@ struct SessionHostTests {
             try await bench.settle()
             #expect(try await client.heard() == "C(SELECT) Z(I)")
             #expect(page.engine.ran == ["select 1"])
-            #expect(page.told.first == "HOLD")
+            #expect(page.told.contains("HOLD"))
         }
     }
 

@@ -62,6 +62,38 @@ struct SQLiteShareStoreTests {
     }
 
     /// A copy of the files taken while the store is open is what a crash leaves behind.
+    @Test(arguments: Share.Kind.allCases)
+    func `what stands at the other end of a share is kept`(kind: Share.Kind) async throws {
+        var share = try Self.share("a", "anna")
+        share.kind = kind
+        do {
+            let store = try self.open()
+            _ = try await store.createToken(Self.owner("anna"), now: Self.now)
+            #expect(try await store.upsert(share, now: Self.now) == share)
+        }
+        #expect(try await self.open().share(share.id) == share)
+    }
+
+    @Test func `shares of before there were kinds are those of agents`() async throws {
+        let share = try Self.share("a", "anna", name: "shop")
+        do {
+            let store = try self.open()
+            _ = try await store.createToken(Self.owner("anna"), now: Self.now)
+            _ = try await store.upsert(share, now: Self.now)
+            try await store.queue.write { database in
+                try database.execute(sql: "ALTER TABLE share DROP COLUMN kind")
+                try database.execute(
+                    sql: "DELETE FROM grdb_migrations WHERE identifier = '3 kinds of shares'")
+            }
+        }
+        let again = try self.open()
+        #expect(try await again.allShares() == [share])
+        #expect(share.kind == .agent)
+        var browser = share
+        browser.kind = .browser
+        #expect(try await again.upsert(browser, now: Self.now).kind == .browser)
+    }
+
     @Test func `a crash right after a revocation does not undo it`() async throws {
         let store = try self.open()
         _ = try await store.createToken(Self.owner("anna"), now: Self.now)

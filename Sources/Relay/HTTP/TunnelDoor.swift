@@ -162,6 +162,27 @@ package struct ShareStatus: Hashable, Codable, Sendable {
         self.kind = share.kind
     }
 
+    /// Reads what a relay of any version says: one of before kinds had agents alone.
+    package init(from decoder: any Decoder) throws {
+        let keys = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            id: try keys.decode(String.self, forKey: .id),
+            name: try keys.decodeIfPresent(String.self, forKey: .name),
+            state: try keys.decode(State.self, forKey: .state),
+            database: try keys.decode(String.self, forKey: .database),
+            user: try keys.decode(String.self, forKey: .user),
+            clients: try keys.decode(Int.self, forKey: .clients),
+            maxConnections: try keys.decode(Int.self, forKey: .maxConnections),
+            createdAt: try keys.decode(Date.self, forKey: .createdAt),
+            expiresAt: try keys.decodeIfPresent(Date.self, forKey: .expiresAt),
+            revokedAt: try keys.decodeIfPresent(Date.self, forKey: .revokedAt))
+        let kind = try keys.decodeIfPresent(String.self, forKey: .kind)
+        self.kind = kind.flatMap(Share.Kind.init(rawValue:)) ?? .agent
+        self.host = try keys.decodeIfPresent(String.self, forKey: .host)
+        self.port = try keys.decodeIfPresent(Int.self, forKey: .port)
+        self.login = try keys.decodeIfPresent(String.self, forKey: .login)
+    }
+
     private enum CodingKeys: String, CodingKey {
         case id, kind, name, state, database, user, host, port, login, clients
         case maxConnections = "max_connections"

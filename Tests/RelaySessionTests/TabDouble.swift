@@ -4,7 +4,7 @@ import SharedSession
 import TunnelWire
 
 /// The page's end of a tunnel: a bare machine, and an engine that answers by itself.
-final class PageDouble {
+final class TabDouble {
     /// What it was asked, in the order of asking.
     private enum Job {
         case hold

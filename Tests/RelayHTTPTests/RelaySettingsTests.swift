@@ -1,0 +1,104 @@
+import ArgumentParser
+import Foundation
+import NIOCore
+import Relay
+import SharePolicy
+import Testing
+
+@testable import pgshare
+
+/// What an operator sets of databases in browsers.
+struct RelaySettingsTests {
+    private func configuration(
+        _ arguments: [String] = [], environment: [String: String] = [:]
+    ) async throws -> RelayConfiguration {
+        let command = try RelayCommand.parse(["--state", "/nowhere"] + arguments)
+        let settings = try await Settings(configFile: nil, environment: environment)
+        return try await command.relayConfiguration(settings)
+    }
+
+    private func spans(_ configuration: RelayConfiguration) -> [TimeAmount] {
+        [
+            configuration.sessionWait, configuration.sessionIdle, configuration.sessionNotice,
+            configuration.browserGrace,
+        ]
+    }
+
+    private static let keys: [SettingKey] = [
+        .sessionWait, .sessionIdle, .sessionNotice, .browserGrace,
+    ]
+
+    @Test func `the defaults are those of the help`() async throws {
+        let configuration = try await self.configuration()
+        #expect(
+            self.spans(configuration) == [.seconds(60), .seconds(10), .seconds(5), .seconds(60)])
+        #expect(!configuration.isExclusive)
+    }
+
+    @Test func `each is set by its flag or its variable, the flag first`() async throws {
+        let flags = Self.keys.enumerated().flatMap { [$1.flag, "\($0 + 1)m"] }
+        let byFlag = try await self.configuration(flags + ["--exclusive"])
+        #expect(self.spans(byFlag) == (1...4).map { .minutes($0) })
+        #expect(byFlag.isExclusive)
+
+        var environment = ["PGSHARE_EXCLUSIVE": "true"]
+        for (place, key) in Self.keys.enumerated() { environment[key.variable] = "\(place + 1)s" }
+        let byVariable = try await self.configuration(environment: environment)
+        #expect(self.spans(byVariable) == (1...4).map { .seconds($0) })
+        #expect(byVariable.isExclusive)
+        let both = try await self.configuration(flags, environment: environment)
+        #expect(self.spans(both) == self.spans(byFlag))
+    }
+
+    @Test(arguments: keys, ["1s", "1h", "59m59s"])
+    func `a time from a second to an hour is taken`(key: SettingKey, text: String) async throws {
+        _ = try await self.configuration([key.flag, text])
+    }
+
+    @Test(arguments: keys, ["1h1s", "2d"])
+    func `a longer time is refused`(key: SettingKey, text: String) async throws {
+        let expected = SettingsError.unusableValue(key, expected: "a time from 1s to 1h")
+        await #expect(throws: expected) { try await self.configuration([key.flag, text]) }
+    }
+
+    @Test(arguments: keys, ["0s", "500ms", "soon", "-5s", "5"])
+    func `what is no time is refused`(key: SettingKey, text: String) async throws {
+        await #expect(throws: SettingsError.self) {
+            try await self.configuration(["\(key.flag)=\(text)"])
+        }
+    }
+}
+
+struct ShareStatusTests {
+    private static func share(_ kind: Share.Kind) throws -> Share {
+        Share(
+            id: try #require(ShareID(rawValue: "0123456789abcdef")), kind: kind, name: nil,
+            owner: try #require(OwnerID(tokenName: "anna")), verifier: "", authMethod: .scram,
+            limits: ShareLimits(), createdAt: Date(timeIntervalSince1970: 1_800_000_000),
+            expiresAt: nil, database: "postgres", user: "postgres")
+    }
+
+    @Test(
+        arguments: [
+            (.agent, "agent"), (.browser, "browser"), (.databaseBuild, "database_build"),
+        ] as [(Share.Kind, String)])
+    func `a status tells what stands at the other end`(kind: Share.Kind, word: String) throws {
+        let status = ShareStatus(
+            try Self.share(kind), isOnline: true, clients: 1, now: Date(timeIntervalSince1970: 0))
+        let json = try APIJSON.encode(status)
+        #expect(String(decoding: json, as: UTF8.self).contains("\"kind\":\"\(word)\""))
+        #expect(try APIJSON.decode(ShareStatus.self, from: json) == status)
+    }
+
+    /// `pgshare shares` of one version asks relays of others.
+    @Test(arguments: ["", "\"kind\":\"of a newer relay\","])
+    func `a status of another version's relay is read`(kind: String) throws {
+        let json = """
+            {\(kind)"id":"0123456789abcdef","state":"online","database":"a","user":"u",\
+            "clients":1,"max_connections":2,"created_at":"2026-01-01T00:00:00Z"}
+            """
+        let status = try APIJSON.decode(ShareStatus.self, from: Data(json.utf8))
+        #expect(status.kind == .agent)
+        #expect(status.maxConnections == 2)
+    }
+}
