@@ -75,20 +75,24 @@ final class DoorSocket: Sendable {
     func read<Found: Sendable>(
         _ parse: @escaping @Sendable (inout ByteBuffer) throws -> Found?
     ) async throws -> Found {
+        let loop = self.channel.eventLoop
         while true {
-            let found = try await self.channel.eventLoop.submit { () throws -> Found? in
-                try parse(&self.inbox.value.bytes)
+            // Nothing may come between the look and the beginning of the wait.
+            let found = try await loop.flatSubmit { () -> EventLoopFuture<Found?> in
+                let inbox = self.inbox.value
+                do {
+                    if let found = try parse(&inbox.bytes) {
+                        return loop.makeSucceededFuture(found)
+                    }
+                } catch {
+                    return loop.makeFailedFuture(error)
+                }
+                guard !inbox.isClosed else { return loop.makeFailedFuture(Closed()) }
+                let waiter = loop.makePromise(of: Void.self)
+                inbox.waiter = waiter
+                return waiter.futureResult.map { nil }
             }.get()
             if let found { return found }
-            try await self.channel.eventLoop.flatSubmit { () -> EventLoopFuture<Void> in
-                let inbox = self.inbox.value
-                guard !inbox.isClosed else {
-                    return self.channel.eventLoop.makeFailedFuture(Closed())
-                }
-                let waiter = self.channel.eventLoop.makePromise(of: Void.self)
-                inbox.waiter = waiter
-                return waiter.futureResult
-            }.get()
         }
     }
 
