@@ -173,10 +173,11 @@ struct ScriptedClient: Sendable {
 
     private mutating func isShared(_ message: WireMessage) -> Bool {
         var body = message.body
-        _ = body.readInteger(as: Int32.self)
+        let process = body.readInteger(as: Int32.self) ?? 0
         let channel = body.readWireText()
         guard channel.hasPrefix("shared") else { return false }
-        self.sharedNotifications.append("\(channel) \(body.readWireText())")
+        let sender = process == self.transcript.ownProcess ? "own" : "other"
+        self.sharedNotifications.append("\(sender) \(channel) \(body.readWireText())")
         return true
     }
 }

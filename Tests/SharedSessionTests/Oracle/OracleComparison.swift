@@ -14,7 +14,7 @@ struct OracleComparison {
     /// For a person; none where all is well.
     func differences() throws -> [String] {
         try self.fixture.reset()
-        let scripts = self.scripts()
+        let scripts = self.plan.leavesTogether ? self.notifyingScripts() : self.scripts()
         let engine = try EngineSession(
             self.fixture.server, database: OracleFixture.engineDatabase,
             quirks: EngineQuirks(
@@ -30,6 +30,7 @@ struct OracleComparison {
             found.append("\(run.repliedBytes) bytes replied, credit for \(run.creditedBytes)")
         }
         found += try OracleFixture.remains(in: engine).map { "the engine still has: \($0)" }
+        if self.plan.leavesTogether { return found + (try self.replay(run)) }
         for (peer, script) in zip(run.peers, scripts) where !peer.hasLostState {
             found += try self.compare(peer, script.number, script.script)
         }

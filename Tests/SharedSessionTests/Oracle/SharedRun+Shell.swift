@@ -87,6 +87,9 @@ extension SharedRun {
 
     mutating func begin() throws(OracleFailure) {
         let call = self.calls.removeFirst()
+        if case .client(let id) = self.session.call?.owner {
+            self.served.append(Int(id.rawValue) - 1)
+        }
         let owner = self.session.call.map { "\($0.owner)" } ?? "nobody's"
         self.trace("call of \(owner):", call, ofClient: true)
         do {

@@ -28,6 +28,8 @@ struct SharedRun {
     /// Bytes of replies that the machine got, and that were given back.
     var repliedBytes = 0
     var creditedBytes = 0
+    /// Whose calls the engine ran, one after the other.
+    var served: [Int] = []
     private(set) var moves = 0
     var faults = 0
 
@@ -140,10 +142,18 @@ struct SharedRun {
     }
 
     private func addMoves(of peer: SharedPeer, _ index: Int, to moves: inout [Move]) {
-        if peer.mayWrite { moves.append(.write(index)) }
+        if peer.mayWrite, self.mayGoOn(peer) { moves.append(.write(index)) }
         if peer.mayDeliver { moves.append(.deliver(index)) }
         if !peer.inbound.isEmpty { moves.append(.take(index)) }
         if peer.mayHangUp { moves.append(.hangUp(index)) }
+    }
+
+    /// At the end of its script a client may have to wait for the others.
+    private func mayGoOn(_ peer: SharedPeer) -> Bool {
+        guard self.plan.leavesTogether, peer.client.isAtEnd else { return true }
+        return self.peers.allSatisfy {
+            $0.stage != .absent && $0.client.isAtEnd && $0.inbound.isEmpty
+        }
     }
 
     private mutating func make(_ move: Move) throws(OracleFailure) {

@@ -16,6 +16,8 @@ struct SharedRunPlan {
     var cancels: Int?
     /// One of how many pieces of a reply is a fault of the engine.
     var faults: Int?
+    /// Whether nobody leaves before everybody is at the end of its script.
+    var leavesTogether = false
     /// Whether each call is printed.
     let isTraced = ProcessInfo.processInfo.environment["PGSHARE_TEST_TRACE"] != nil
 

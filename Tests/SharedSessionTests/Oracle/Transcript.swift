@@ -11,7 +11,7 @@ import NIOCore
 /// - Notices that name no routine of Postgres are left out: they are the relay's words.
 struct Transcript: Sendable {
     private(set) var lines: [String] = []
-    private var ownProcess: Int32 = 0
+    private(set) var ownProcess: Int32 = 0
 
     /// Takes one message of the server.
     mutating func append(_ message: WireMessage) {
