@@ -22,6 +22,13 @@ struct ProtocolDocumentTests {
                 verifier: "SCRAM-SHA-256$4096:c2FsdA==$YQ==:Yg==", database: "app", user: "ann",
                 maxConnections: 20, expiresIn: 28_800)
         ).frame,
+        "hello-browser": Hello(
+            agent: "pgshare.js 1.0.0",
+            share: Hello.ShareRequest(
+                verifier: "SCRAM-SHA-256$4096:c2FsdA==$YQ==:Yg==", database: "postgres",
+                user: "postgres", maxConnections: 20, sessions: 1, exclusive: false,
+                waitSeconds: 60, idleSeconds: 10)
+        ).frame,
         "hello-join": PayloadExamples.join.frame,
         "hello-ok": PayloadExamples.helloOK.frame,
         "resume": Resume(session: "l1", secret: "r1", received: 600).frame,
@@ -43,6 +50,13 @@ struct ProtocolDocumentTests {
         "open-cancel": .frame(
             .open, stream: 2, Open(window: 262_144, cancel: 1, after: 1_234).payload),
         "open-ok": .frame(.openOK, stream: 1, PayloadExamples.openOK.payload),
+        "open-engine": .frame(.open, stream: 1, Open(engineWindow: 262_144).payload),
+        "open-ok-engine": .frame(
+            .openOK, stream: 1,
+            OpenOK(
+                window: 262_144,
+                engine: OpenOK.Engine(name: "PGlite", copyIn: true, restarts: true, holds: true)
+            ).payload),
         "data": .frame(.data, stream: 1, ByteBuffer(bytes: [0x53, 0, 0, 0, 4])),
         "data-fin": .data("", fin: true),
         "window": .number(.window, stream: 1, 393_216),

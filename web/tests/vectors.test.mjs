@@ -4,6 +4,9 @@ import test from "node:test";
 import {
     FrameDecoder, FrameType, ResetCode, frame, jsonFrame, numberFrame, readJSON, resetFrame,
 } from "../frames.js";
+import {
+    RecordDecoder, RecordType, jsonRecord, notificationMessage, record,
+} from "../records.js";
 
 const text = readFileSync(new URL("../../PROTOCOL.md", import.meta.url), "utf8");
 const vectors = new Map();
@@ -31,8 +34,9 @@ function joined(steps) {
 
 test("the document has a vector for each frame", () => {
     assert.deepEqual([...vectors.keys()], [
-        "hello", "hello-join", "hello-ok", "resume", "resume-ok", "ack", "ping", "pong",
-        "go-away", "error", "open", "open-cancel", "open-ok", "data", "data-fin", "window",
+        "hello", "hello-browser", "hello-join", "hello-ok", "resume", "resume-ok", "ack", "ping", "pong",
+        "go-away", "error", "open", "open-cancel", "open-ok", "open-engine",
+        "open-ok-engine", "data", "data-fin", "window",
         "reset", "extension",
     ]);
 });
@@ -58,11 +62,13 @@ test("what we write is what the document shows", () => {
     const json = (name) => readJSON(vectors.get(name).subarray(8));
     const written = {
         "hello": jsonFrame(FrameType.hello, json("hello")),
+        "hello-browser": jsonFrame(FrameType.hello, json("hello-browser")),
         "resume": jsonFrame(FrameType.resume, json("resume")),
         "ack": numberFrame(FrameType.ack, 0, 600),
         "pong": frame(FrameType.pong, 0, vectors.get("ping").subarray(8)),
         "error": jsonFrame(FrameType.error, json("error")),
         "open-ok": jsonFrame(FrameType.openOK, { window: 262_144 }, 1),
+        "open-ok-engine": jsonFrame(FrameType.openOK, json("open-ok-engine"), 1),
         "data": frame(FrameType.data, 1, Uint8Array.of(0x53, 0, 0, 0, 4)),
         "data-fin": frame(FrameType.data, 1, new Uint8Array(0), 1),
         "window": numberFrame(FrameType.window, 1, 393_216),
@@ -72,6 +78,38 @@ test("what we write is what the document shows", () => {
     for (const [name, bytes] of Object.entries(written)) {
         assert.deepEqual([...bytes], [...vectors.get(name)], name);
     }
+});
+
+const records = new Map();
+for (const [, name, hex] of text.matchAll(/```record ([a-z-]+)\n([0-9a-f\s]+)```/g)) {
+    records.set(name, Uint8Array.from(Buffer.from(hex.replace(/\s/g, ""), "hex")));
+}
+
+test("records are what the document shows", () => {
+    const ready = Uint8Array.of(0x5a, 0, 0, 0, 5, 0x49);
+    const written = {
+        "reply": record(RecordType.reply, ready),
+        "done": record(RecordType.done),
+        "fault": jsonRecord(RecordType.fault, { message: "out of memory", restarted: false }),
+        "notify": record(RecordType.notify, notificationMessage("a", "")),
+        "restarted": record(RecordType.restarted),
+        "held": record(RecordType.held),
+    };
+    for (const [name, bytes] of Object.entries(written)) {
+        assert.deepEqual([...bytes], [...records.get(name)], name);
+    }
+    const read = {
+        "hold": RecordType.hold, "data": RecordType.data, "run": RecordType.run,
+        "drop": RecordType.drop, "release": RecordType.release, "restart": RecordType.restart,
+        "event-connected": RecordType.event, "event-disconnected": RecordType.event,
+    };
+    for (const [name, type] of Object.entries(read)) {
+        const [one, ...others] = new RecordDecoder().receive(records.get(name));
+        assert.equal(one.type, type, name);
+        assert.deepEqual(others, []);
+        assert.deepEqual([...one.payload], [...records.get(name).subarray(5)], name);
+    }
+    assert.equal(records.size, Object.keys(written).length + Object.keys(read).length);
 });
 
 for (const [what, header, code] of [
