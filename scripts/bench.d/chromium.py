@@ -55,11 +55,13 @@ class Chromium:
         os.close(writes)
         self._last = 0
         self._waiting: dict[int, Future] = {}
+        #: Sessions of workers, by the session of their page.
+        self.workers: dict[str, list[str]] = {}
         threading.Thread(target=self._read, daemon=True).start()
         self.version = self.send("Browser.getVersion")["product"].partition("/")[2]
 
     def _read(self) -> None:
-        """Hands each answer to who waits for it. Events are not listened to."""
+        """Hands each answer to who waits for it. Of events only workers are noted."""
         rest = b""
         while part := os.read(self._reads, 1 << 16):
             *messages, rest = (rest + part).split(b"\0")
@@ -67,6 +69,9 @@ class Chromium:
                 said = json.loads(message)
                 if future := self._waiting.pop(said.get("id"), None):
                     future.set_result(said)
+                elif said.get("method") == "Target.attachedToTarget":
+                    workers = self.workers.setdefault(said.get("sessionId", ""), [])
+                    workers.append(said["params"]["sessionId"])
         for future in self._waiting.values():
             future.set_exception(BenchError("Chromium has ended"))
 
@@ -143,8 +148,16 @@ class Tab:
         return int(usage["usedSize"] + usage["backingStorageSize"])
 
     def collect_garbage(self) -> None:
-        """Of the page's JavaScript."""
-        self.send("HeapProfiler.collectGarbage")
+        """Of the page's JavaScript, and of its workers'."""
+        self._attach(to_workers=True)
+        workers = self._chromium.workers.pop(self._session, [])
+        for session in (self._session, *workers):
+            self._chromium.send("HeapProfiler.collectGarbage", session)
+        self._attach(to_workers=False)
+
+    def _attach(self, *, to_workers: bool) -> None:
+        self.send("Target.setAutoAttach", autoAttach=to_workers, waitForDebuggerOnStart=False,
+                  flatten=True)
 
     def close(self) -> None:
         """Closes the tab."""

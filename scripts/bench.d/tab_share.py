@@ -87,7 +87,7 @@ class SharedTab:
     def share(self, relay: PageRelay) -> dict[str, str]:
         """Shares the engine; libpq's environment of its clients. It may be shared several times."""
         shared = self.ask("share", {
-            "relay": relay.url, "token": relay.token, "name": "bench", "maxConnections": 50,
+            "relay": relay.url, "token": relay.token, "maxConnections": 50,
         })
         return clean_environment(
             PGHOST=shared["host"], PGHOSTADDR="127.0.0.1", PGPORT=str(shared["port"]),
