@@ -30,6 +30,8 @@ struct EngineState: Sendable {
     var info: SessionInspection.Engine?
     /// What it said before its last session ended.
     var lastInfo: SessionInspection.Engine?
+    /// Whether it says by itself when a setting changes. Some builds of PGlite do not.
+    var reportsItself = false
     /// What it reports now, by name.
     var reported: [String: String] = [:]
     /// What is set in its session now; nil where that must be looked up.
@@ -145,6 +147,8 @@ enum HiddenPurpose: Sendable, Hashable {
     case look(SessionClientID?)
     /// Part of a change of settings.
     case apply
+    /// What does it not report of its settings?
+    case report
     /// One of a client's startup settings.
     case sync
     case rollback

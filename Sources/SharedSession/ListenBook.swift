@@ -31,8 +31,8 @@ struct ListenBook: Sendable, Hashable {
         case .savepoint(let name): self.levels.append(Level(savepoint: name))
         case .rollbackTo(let name): self.rollBack(to: name)
         case .release(let name): self.release(name)
-        case .none, .begin, .prepare, .deallocate, .deallocateAll, .discardAll, .reset, .notify,
-            .copyIn:
+        case .none, .begin, .prepare, .deallocate, .deallocateAll, .discardAll, .resetAll,
+            .tagged, .notify, .copyIn:
             break
         }
     }

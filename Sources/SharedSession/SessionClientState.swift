@@ -9,6 +9,8 @@ struct SessionClientState: Sendable {
         case discardAll
         /// What it set at its start is set again where a RESET took it away.
         case restoreStartup
+        /// An engine that does not report its settings is asked for them.
+        case report
     }
 
     let id: SessionClientID
@@ -33,6 +35,10 @@ struct SessionClientState: Sendable {
     var dirty: SQLStatement.Flags = []
     /// The parameters that it was told, by name.
     var told: [String: String] = [:]
+    /// Whether it, or what it did in its transaction, may have changed some of them.
+    var changesSettings = false
+    /// Whether an engine that does not report its settings was asked for this client's.
+    var wasReportAsked = false
     var isGreeted = false
 
     /// What brings the engine to ``settings``, ahead of its first call.

@@ -116,6 +116,7 @@ extension SharedSession {
         self.clients[id]?.statements.dropUnnamed()
         guard let plan = self.plan(text, id) else { return false }
         self.begin(id, plan.flags)
+        if plan.changesSettings { self.clients[id]?.changesSettings = true }
         if plan.copiesIn {
             self.clients[id]?.copy = CopyIn(plan, isIdle: self.engine.status == .idle)
             return true
@@ -154,16 +155,14 @@ extension SharedSession {
         return true
     }
 
-    func plannedText(_ text: ByteBuffer, table: inout StatementTable) -> StatementPlan {
-        StatementPlan(
-            text,
-            standardConformingStrings: self.engine.reported["standard_conforming_strings"] != "off",
-            isIdle: self.engine.status == .idle, table: &table)
-    }
-
     private mutating func plan(_ text: ByteBuffer, _ id: SessionClientID) -> StatementPlan? {
-        guard var table = self.clients[id]?.statements else { return nil }
-        let plan = self.plannedText(text, table: &table)
+        guard let client = self.clients[id] else { return nil }
+        var table = client.statements
+        // What the engine reports may still be another client's.
+        let plan = StatementPlan(
+            text,
+            standardConformingStrings: client.told["standard_conforming_strings"] != "off",
+            isIdle: self.engine.status == .idle, defaults: client.startup, table: &table)
         self.clients[id]?.statements = table
         self.engine.noteCustomSettings(plan.customSettings)
         return plan
@@ -213,7 +212,7 @@ extension SharedSession {
         let number = table.numberToPrepare(key)
         let entry = StatementTable.Entry(
             number: number, kept: .parse(plan.isRewritten ? sent : rest), flags: plan.flags,
-            effect: plan.statements.first?.effect ?? .none)
+            effect: plan.statements.first?.effect ?? .none, changesSettings: plan.changesSettings)
         self.gather(SessionMessage.parse(table.engineName(number), rest: sent))
         self.expect(.parse(key, entry), id)
         if plan.isRewritten { self.call?.plan = plan }
@@ -237,6 +236,7 @@ extension SharedSession {
             let engineName = self.clients[id]?.statements.engineName(entry.number)
         else { return false }
         self.begin(id, entry.flags)
+        if entry.changesSettings { self.clients[id]?.changesSettings = true }
         self.note(entry.effect, portal.text, id)
         let taken = there - front.readableBytes
         self.clients[id]?.inbox.pass(total - taken)

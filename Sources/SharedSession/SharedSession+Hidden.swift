@@ -122,6 +122,7 @@ extension SharedSession {
         case .engineLook: self.sawEngine(call)
         case .pageLook, .look: self.sawSession(purpose, call)
         case .apply: self.applied(call)
+        case .report: self.reported(call)
         case .sync: self.engine.cleanup?.needsSync = false
         case .rollback: break
         case .reset:

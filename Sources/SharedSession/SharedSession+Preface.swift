@@ -59,7 +59,8 @@ extension SharedSession {
     func preface(for id: SessionClientID, from current: SessionSettings) -> CallPreface? {
         guard self.capabilities.batches, let client = self.clients[id], client.isGreeted,
             client.knowsStartup, !client.needsStartup,
-            client.generation == self.engine.generation
+            client.generation == self.engine.generation,
+            client.wasReportAsked || self.engine.reportsItself
         else { return nil }
         return CallPreface(from: current, to: client.settings)
     }
@@ -74,7 +75,7 @@ extension SharedSession {
         call.matcher.expect(.sync, isHidden: true)
         call.preface = .underWay
         self.engine.settings = preface.target
-        self.settled = id
+        self.settle(on: id)
         return call
     }
 
@@ -84,7 +85,7 @@ extension SharedSession {
         self.clients[id]?.preface = nil
         self.engine.applying = .init(
             statements: [preface.sql], target: preface.target, client: id)
-        self.settled = id
+        self.settle(on: id)
         return true
     }
 

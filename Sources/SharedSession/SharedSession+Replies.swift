@@ -145,12 +145,12 @@ extension SharedSession {
             self.engine.condemned += self.clients[id]?.statements.removeNamed() ?? []
             self.clients[id]?.listens.removeAll()
             self.clients[id]?.afterwards.insert(.discardAll)
-        case .reset(let name):
-            let startup = self.clients[id]?.startup.values ?? [:]
-            let isOfStartup = startup.contains { name == nil || $0.key.lowercased() == name }
-            if isOfStartup { self.clients[id]?.afterwards.insert(.restoreStartup) }
+        case .resetAll:
+            if self.clients[id]?.startup.values.isEmpty == false {
+                self.clients[id]?.afterwards.insert(.restoreStartup)
+            }
         case .none, .begin, .commit, .rollback, .savepoint, .rollbackTo, .release, .listen,
-            .unlisten, .unlistenAll, .notify, .copyIn:
+            .unlisten, .unlistenAll, .notify, .copyIn, .tagged:
             break
         }
     }
@@ -160,6 +160,7 @@ extension SharedSession {
     private mutating func note(parameter whole: ByteBuffer) {
         guard let parameter = ParameterStatus(whole) else { return }
         self.engine.reported[parameter.name] = parameter.value
+        self.engine.reportsItself = true
     }
 
     /// Rows of hidden calls are read whole; there are few.
@@ -214,6 +215,7 @@ extension SharedSession {
         self.clients[id]?.hasOpenExchange = false
         self.clients[id]?.copy = nil
         self.clients[id]?.owedReady = status
+        self.noteChangedSettings(id)
         guard status == .idle else { return }
         self.clients[id]?.listens.ended(committed: !hasFailed)
         self.clients[id]?.portals.removeAll()
@@ -222,7 +224,9 @@ extension SharedSession {
     /// The ReadyForQuery goes out at once where nothing is to be done before it.
     private mutating func payReady(_ id: SessionClientID, now: NIODeadline) {
         guard let status = self.clients[id]?.owedReady else { return }
-        if status == .idle, self.clients[id]?.afterwards.isEmpty == false { return }
+        guard let afterwards = self.clients[id]?.afterwards else { return }
+        if status == .idle, !afterwards.isEmpty { return }
+        if status == .open, afterwards.contains(.report) { return }
         self.sendReady(id, status, now: now)
     }
 
@@ -240,28 +244,44 @@ extension SharedSession {
     mutating func stepAfterwards(
         _ id: SessionClientID, _ status: TransactionStatus, now: NIODeadline
     ) -> Bool {
-        guard status == .idle, let client = self.clients[id] else {
-            self.sendReady(id, status, now: now)
-            return true
+        guard let client = self.clients[id] else { return true }
+        guard status == .idle else {
+            let mayAsk = status == .open && client.afterwards.contains(.report)
+            return mayAsk ? self.reportAfterwards(id) : self.ready(id, status, now: now)
         }
         if client.afterwards.contains(.discardAll) {
-            self.clients[id]?.afterwards = client.startup.values.isEmpty ? [] : [.restoreStartup]
+            self.clients[id]?.afterwards.remove(.discardAll)
+            if !client.startup.values.isEmpty {
+                self.clients[id]?.afterwards.insert(.restoreStartup)
+            }
             return self.start(.discard(id), Self.resetQuery)
         }
         guard client.afterwards.contains(.restoreStartup) else {
-            self.sendReady(id, status, now: now)
-            return true
+            let mustAsk = client.afterwards.contains(.report)
+            return mustAsk ? self.reportAfterwards(id) : self.ready(id, status, now: now)
         }
         guard let current = self.engine.settings, client.dirty.isEmpty else {
             return self.look(.look(id), now: now)
         }
-        self.clients[id]?.afterwards = []
+        self.clients[id]?.afterwards.remove(.restoreStartup)
         let values = client.startup.values.merging(current.values) { $1 }
         let target = SessionSettings(values: values)
         self.clients[id]?.settings = target
         self.engine.applying = .init(
             statements: SessionInspection.applyStatement(from: current, to: target)[...],
             target: target, client: id)
+        return true
+    }
+
+    private mutating func reportAfterwards(_ id: SessionClientID) -> Bool {
+        self.clients[id]?.afterwards.remove(.report)
+        return self.askForReport(id)
+    }
+
+    private mutating func ready(
+        _ id: SessionClientID, _ status: TransactionStatus, now: NIODeadline
+    ) -> Bool {
+        self.sendReady(id, status, now: now)
         return true
     }
 

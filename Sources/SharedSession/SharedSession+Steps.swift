@@ -121,11 +121,12 @@ extension SharedSession {
             let statements = SessionInspection.applyStatement(from: current, to: target)
             self.engine.applying = .init(
                 statements: statements[...], target: target, client: id)
-            self.settled = id
+            self.settle(on: id)
             return true
         }
         if client.needsStartup { return self.applyStartup(id) }
         if !client.knowsStartup { return self.look(.look(id), now: now) }
+        if !client.wasReportAsked, !self.engine.reportsItself { return self.askForReport(id) }
         if client.generation != self.engine.generation { return self.prepareAgain(id) }
         self.grant(id, now: now)
         return true

@@ -17,8 +17,9 @@ enum StatementEffect: Sendable, Hashable {
     case deallocate(String)
     case deallocateAll
     case discardAll
-    /// RESET of one setting, or of all (nil).
-    case reset(String?)
+    case resetAll
+    /// Another statement does it; the tag that the client must see.
+    case tagged(String)
     case notify
     /// COPY … FROM STDIN, which needs its data in the same call; its text.
     case copyIn(ByteBuffer)
@@ -32,8 +33,9 @@ enum StatementEffect: Sendable, Hashable {
         switch self {
         case .deallocateAll: "DEALLOCATE ALL"
         case .discardAll: "DISCARD ALL"
+        case .tagged(let tag): tag
         case .none, .begin, .commit, .rollback, .savepoint, .rollbackTo, .release, .listen,
-            .unlisten, .unlistenAll, .prepare, .deallocate, .reset, .notify, .copyIn:
+            .unlisten, .unlistenAll, .prepare, .deallocate, .resetAll, .notify, .copyIn:
             nil
         }
     }

@@ -20,6 +20,10 @@ struct StatementPlan: Sendable {
     private(set) var statements: [Statement] = []
     private(set) var flags: SQLStatement.Flags = []
     private(set) var customSettings: [String] = []
+    /// Whether it may change what an engine reports of its settings.
+    private(set) var changesSettings = false
+    /// What its client set at its start, which RESET gives it.
+    private let defaults: [String: String]
     private var edits: [(range: Range<Int>, text: String)] = []
 
     /// Whether any of it is COPY … FROM STDIN.
@@ -33,18 +37,21 @@ struct StatementPlan: Sendable {
     }
 
     /// Plans a text without its NUL; names that it prepares are announced in the table. `isIdle`
-    /// where no transaction is open.
+    /// where no transaction is open, `defaults` are the settings of the client's start.
     init(
         _ text: ByteBuffer, standardConformingStrings: Bool, isIdle: Bool,
-        table: inout StatementTable
+        defaults: SessionSettings, table: inout StatementTable
     ) {
         self.original = text
+        self.defaults = Dictionary(
+            defaults.values.map { ($0.lowercased(), $1) }, uniquingKeysWith: { first, _ in first })
         let analysis = SQLAnalysis(text, standardConformingStrings: standardConformingStrings)
         let isSole = analysis.statements.count == 1
         for statement in analysis.statements {
             self.flags.formUnion(statement.flags)
             self.customSettings += statement.customSettings
             let effect = self.plan(statement, isSole && isIdle, &table)
+            self.noteSetting(statement)
             self.statements.append(
                 Statement(range: statement.range, kind: statement.kind, effect: effect))
         }
@@ -86,12 +93,61 @@ struct StatementPlan: Sendable {
         case .rollbackToSavepoint: return .rollbackTo(self.lastName(statement))
         case .releaseSavepoint: return .release(self.lastName(statement))
         case .notify: return .notify
-        case .reset(let name): return .reset(name)
-        case .resetAll: return .reset(nil)
+        case .resetAll: return self.resetAll(statement, isAlone)
         case .copyFromStdin: return .copyIn(self.slice(statement.range))
-        case .other, .finishPrepared, .discardOther, .set, .copyToStdout, .declareCursor,
-            .closeCursor:
+        case .other, .set, .reset: return self.setDefault(statement)
+        case .finishPrepared, .discardOther, .copyToStdout, .declareCursor, .closeCursor:
             return .none
+        }
+    }
+
+    /// A client's default is what it set at its start: it is set where the default is asked for.
+    private mutating func setDefault(_ statement: SQLStatement) -> StatementEffect {
+        guard !self.defaults.isEmpty,
+            let setting = SQLSettingStatement(self.slice(statement.range)), setting.isToDefault,
+            let value = self.defaults[setting.name]
+        else { return .none }
+        let start = statement.range.lowerBound
+        guard let range = setting.defaultRange else {
+            self.edit(statement.range, SQLSettingStatement.text(setting: setting.name, to: value))
+            return .tagged("RESET")
+        }
+        self.edit(
+            start + range.lowerBound..<start + range.upperBound,
+            SQLSettingStatement.value(value, of: setting.name))
+        return .none
+    }
+
+    /// Alone, it is followed by a change of settings; within a transaction it must bring them
+    /// itself.
+    private mutating func resetAll(
+        _ statement: SQLStatement, _ isAlone: Bool
+    ) -> StatementEffect {
+        guard !isAlone, !self.defaults.isEmpty else { return .resetAll }
+        let calls = self.defaults.sorted { $0.key < $1.key }.map { name, value in
+            "PERFORM pg_catalog.set_config(\(SQLRewrite.literal(name)), "
+                + "\(SQLRewrite.literal(value)), false); "
+        }
+        let code = "BEGIN RESET ALL; \(calls.joined())END"
+        self.edit(statement.range, "DO LANGUAGE plpgsql \(SQLRewrite.literal(code))")
+        return .tagged("RESET")
+    }
+
+    private mutating func noteSetting(_ statement: SQLStatement) {
+        switch statement.kind {
+        case .set, .reset, .resetAll, .discardAll: self.changesSettings = true
+        case .other:
+            // set_config, and SET LOCAL.
+            let stated = statement.statedFlags
+            let calls = stated.contains(.mayChangeSettings) && !stated.contains(.mayChangeSchema)
+            if calls || SQLSettingStatement(self.slice(statement.range)) != nil {
+                self.changesSettings = true
+            }
+        case .begin, .commit, .rollback, .savepoint, .rollbackToSavepoint, .releaseSavepoint,
+            .prepareTransaction, .finishPrepared, .prepare, .execute, .deallocate, .deallocateAll,
+            .discardOther, .listen, .unlisten, .unlistenAll, .notify, .copyFromStdin,
+            .copyToStdout, .declareCursor, .closeCursor:
+            break
         }
     }
 
@@ -162,7 +218,8 @@ extension StatementPlan {
             switch statement.effect {
             case .begin, .commit, .rollback: true
             case .none, .savepoint, .rollbackTo, .release, .listen, .unlisten, .unlistenAll,
-                .prepare, .deallocate, .deallocateAll, .discardAll, .reset, .notify, .copyIn:
+                .prepare, .deallocate, .deallocateAll, .discardAll, .resetAll, .tagged, .notify,
+                .copyIn:
                 false
             }
         }

@@ -16,6 +16,8 @@ struct StatementTable: Sendable {
         var flags: SQLStatement.Flags
         /// What it is.
         var effect: StatementEffect
+        /// Whether it may change what the engine reports of its settings.
+        var changesSettings = false
     }
 
     enum Kept: Sendable, Hashable {

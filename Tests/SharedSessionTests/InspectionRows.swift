@@ -46,6 +46,15 @@ enum InspectionRows {
     }
 }
 
+extension ByteBuffer {
+    /// This and another one behind it.
+    func and(_ other: ByteBuffer) -> ByteBuffer {
+        var both = self
+        both.writeImmutableBuffer(other)
+        return both
+    }
+}
+
 extension SharedSessionTranscript {
     /// Answers the call that asks for what the engine reports.
     mutating func replyToEngineLook() { self.reply(InspectionRows.engine()) }

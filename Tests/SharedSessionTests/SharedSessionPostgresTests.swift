@@ -109,4 +109,39 @@ struct SharedSessionPostgresTests {
             #expect(talk.heard(id).contains("C(SELECT 1)"))
         }
     }
+
+    @Test func `a default is what the client set at its start, in a transaction, too`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let start = [
+            "application_name": "one", "search_path": "\"$user\", \"a,b\"",
+            "TimeZone": "Asia/Tokyo",
+        ]
+        let id = self.arrive(1, start, &talk)
+        try self.run(&talk, engine)
+        _ = talk.heard(id)
+        let names = ["application_name", "search_path", "TimeZone"]
+        let question = names.map { name in
+            "select 1/(current_setting('\(name)') = '\(start[name] ?? "")')::int"
+        }.joined(separator: ";")
+        let changes = names.map { "set \($0) to utc" }.joined(separator: ";")
+        for reset in [
+            "reset application_name; reset search_path; reset timezone",
+            "set application_name = default; set search_path to default; set time zone local",
+            "reset all",
+        ] {
+            for (begin, end) in [("", ""), ("begin;", "commit;")] {
+                talk.send(
+                    id, Wire.query(begin + changes + ";" + reset + ";" + question + ";" + end))
+                try self.run(&talk, engine)
+                let heard = talk.heard(id)
+                #expect(!heard.contains("E("), "\(heard)")
+                #expect(heard.contains("C(SELECT 1)") && heard.hasSuffix("Z(I)"))
+                #expect(!heard.contains("C(DO)"))
+            }
+        }
+        talk.send(id, Wire.parse("", "reset timezone"), Wire.bind(""), Wire.execute, Wire.sync)
+        try self.run(&talk, engine)
+        #expect(talk.heard(id).contains("C(RESET)"))
+    }
 }

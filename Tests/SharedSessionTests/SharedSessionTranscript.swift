@@ -36,6 +36,7 @@ struct SharedSessionTranscript {
         self.session.engine.presence = .ours
         self.session.engine.needsPageLook = false
         self.session.engine.settings = SessionSettings()
+        self.session.engine.reportsItself = true
     }
 
     mutating func arrive(
