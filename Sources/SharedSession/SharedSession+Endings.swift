@@ -197,13 +197,28 @@ extension SharedSession {
         self.engine.applying = nil
     }
 
+    /// The engine is away, and its session is lost: whoever had something under way in it is ended,
+    /// everybody else waits for ``restarted(now:)``.
+    package mutating func sessionLost(_ message: String, now: NIODeadline) {
+        guard self.engine.presence != .gone else { return }
+        if let whose = self.whoseIsLost { self.end(whose, .faulted(message)) }
+        self.call = nil
+        self.engine.cleanup = nil
+        self.engine.applying = nil
+        self.engine.presence = .restarting
+        self.settle(now: now)
+    }
+
+    /// Whose call is under way; or who holds the session, since a transaction goes with its engine.
+    private var whoseIsLost: SessionClientID? {
+        guard case .client(let id) = self.call?.owner else { return self.holder }
+        return id
+    }
+
     /// A call failed outside of SQL and is over; `restarted` where the engine is new already.
     package mutating func faulted(_ message: String, restarted: Bool, now: NIODeadline) {
         guard self.engine.presence != .gone else { return }
-        var whose: SessionClientID?
-        if case .client(let id) = self.call?.owner { whose = id }
-        // A transaction is lost with its engine, whoever's call it was.
-        if whose == nil, self.holder != nil { whose = self.holder }
+        let whose = self.whoseIsLost
         self.actions.append(.log(.faulted(whose)))
         // HOLD failed: it is asked for again.
         if !self.isHeld, self.engine.presence == .ours { self.engine.presence = .withPage }

@@ -10,7 +10,7 @@ private struct Transcript {
     var page = DoorPageDouble()
     /// Frames on their way to the page.
     var frames: [ByteBuffer] = []
-    /// What came of calls: bytes of replies, then `.`; `!` for a fault, `*` for a new session.
+    /// What came of calls: bytes of replies, then `.`; `*` for a new session.
     var heard = ""
     private var reply = ByteBuffer()
 
@@ -22,7 +22,6 @@ private struct Transcript {
             case .done:
                 self.heard += Wire.read(self.reply) + "."
                 self.reply = ByteBuffer()
-            case .fault: self.heard += "!"
             case .restarted: self.heard += "*"
             }
         }
@@ -118,7 +117,7 @@ struct DoorMachineTests {
             Self.parse, Self.bind, Self.execute, Self.parse, Self.bind, Self.execute, Self.sync)
         #expect(talk.sent.map { $0.prefix(1) } == ["P", "B", "E"])
         try talk.settle()
-        #expect(talk.page.engine.ran.suffix(7) == ["P", "B", "E", "P", "B", "E", "S"])
+        #expect(talk.page.engine.ran.suffix(8) == ["P", "B", "E", "P", "C", "B", "E", "S"])
         #expect(talk.heard.hasSuffix("1 2 C:SELECT 0 1 2 C:SELECT 0 Z:I."))
     }
 
@@ -242,19 +241,102 @@ struct DoorMachineTests {
         var talk = try Transcript.attached()
         talk.call(Self.select)
         talk.machine.lost()
-        talk.call(PostgresMessage.query("select 2"))
+        talk.drain()
         talk.frames = []
         talk.page = DoorPageDouble()
         talk.machine.attached()
         try talk.settle()
-        #expect(talk.heard == "!!")
+        #expect(talk.heard == "*")
         #expect(talk.page.resets == 1)
         talk.call(PostgresMessage.query("select 3"))
         try talk.settle()
-        #expect(talk.heard == "!!T D:3 C:SELECT 1 Z:I.")
+        #expect(talk.heard == "*T D:3 C:SELECT 1 Z:I.")
         talk.machine.attached()
         try talk.settle()
-        #expect(talk.heard.hasSuffix("*"))
+        #expect(talk.heard.hasSuffix(".*"))
+    }
+
+    // MARK: Portals that the page's own queries end
+
+    private static let describe = Wire.text("D", "P")
+
+    @Test(arguments: [true, false])
+    func `an exchange whose portal was lost begins again at its Bind`(isOld: Bool) throws {
+        var talk = try Transcript.attached()
+        talk.page.engine.isOld = isOld
+        talk.page.engine.portalsToLose = 1
+        talk.call(Self.parse, Self.bind, Self.describe, Self.execute, Self.sync)
+        try talk.settle()
+        #expect(talk.heard == "1 2 n C:SELECT 0 Z:I.")
+        #expect(talk.page.engine.ran == ["P", "B", "D", "E", "S", "B", "D", "E", "S"])
+    }
+
+    @Test(arguments: [true, false])
+    func `a portal that was lost before its Sync was sent is bound behind one of ours`(
+        isOld: Bool
+    ) throws {
+        var talk = try Transcript.attached()
+        talk.page.engine.isOld = isOld
+        talk.page.engine.portalsToLose = 2
+        talk.call(Self.parse, Self.bind, Self.execute, Self.bind, Self.execute, Self.sync)
+        try talk.settle(pieces: 3)
+        #expect(talk.heard == "1 2 C:SELECT 0 2 C:SELECT 0 Z:I.")
+        #expect(talk.page.engine.ran.filter { $0 == "P" }.count == 1)
+        talk.call(Self.select)
+        try talk.settle()
+        #expect(talk.heard.hasSuffix(".T D:1 C:SELECT 1 Z:I."))
+    }
+
+    @Test func `a portal that is never there fails in the end`() throws {
+        var talk = try Transcript.attached()
+        talk.page.engine.portalsToLose = 100
+        talk.call(Self.parse, Self.bind, Self.execute, Self.sync)
+        try talk.settle()
+        #expect(talk.heard == "1 2 E:34000 Z:I.")
+        #expect(talk.page.engine.portalsToLose == 96)
+        talk.call(Self.execute, Self.sync)
+        try talk.settle()
+        #expect(talk.heard.hasSuffix(".E:34000 Z:I."))
+        #expect(talk.page.engine.portalsToLose == 95)
+    }
+
+    /// Within a transaction the page's queries end no portal that has a name.
+    @Test func `in a transaction nothing is run twice, and one portal follows another`() throws {
+        var talk = try Transcript.attached()
+        talk.call(PostgresMessage.query("begin"))
+        try talk.settle()
+        talk.call(Self.parse, Self.bind, Self.execute, Self.bind, Self.execute, Self.sync)
+        try talk.settle()
+        #expect(talk.heard == "C:OK Z:T.1 2 C:SELECT 0 2 C:SELECT 0 Z:T.")
+        #expect(talk.page.engine.ran == ["Q:begin", "P", "B", "E", "C", "B", "E", "S"])
+        talk.page.engine.portalsToLose = 1
+        talk.call(Self.bind, Self.execute, Self.sync)
+        try talk.settle()
+        #expect(talk.heard.hasSuffix(".2 E:34000 Z:E."))
+    }
+
+    @Test
+    func `the unnamed portal has a name for the page's engine, and other portals keep theirs`()
+        throws
+    {
+        var talk = try Transcript.attached()
+        let named = Wire.text("B", "mine", "s", then: [0, 0, 0, 0, 0, 0])
+        talk.call(Self.bind, Self.describe, Self.execute, Self.sync)
+        let bodies = talk.frames.dropFirst().map { String(buffer: $0).dropFirst(21) }
+        #expect(bodies[0] == "pgs_portal\0s\0" + String(repeating: "\0", count: 6))
+        #expect(bodies[1] == "Ppgs_portal\0")
+        #expect(bodies[2] == "pgs_portal\0\0\0\0\0")
+        #expect(bodies[3] == "")
+        try talk.settle()
+        talk.call(named, Wire.text("D", "Smine"), Self.sync)
+        #expect(
+            talk.frames.map { String(buffer: $0).dropFirst(21).prefix(5) } == [
+                "mine\0", "Smine", "",
+            ])
+        for frame in talk.frames {
+            let length: UInt32? = frame.getInteger(at: 17)
+            #expect(length.map { Int($0) + 17 } == frame.readableBytes)
+        }
     }
 
     // MARK: Hostile pages

@@ -71,6 +71,10 @@ enum Wire {
 struct ScriptedEngine: Sendable {
     private(set) var status = "I"
     private(set) var ran: [String] = []
+    /// How many Executes find no portal: the page ran a query of its own in front of them.
+    var portalsToLose = 0
+    /// An older engine answers what Postgres would skip, and every error with a ReadyForQuery.
+    var isOld = true
     private var hasFailed = false
 
     mutating func exec(_ message: ByteBuffer) -> ByteBuffer {
@@ -79,6 +83,8 @@ struct ScriptedEngine: Sendable {
         body.moveReaderIndex(forwardBy: 4)
         let text = String(decoding: body.readableBytesView.prefix { $0 != 0 }, as: UTF8.self)
         self.ran.append(String(Unicode.Scalar(type)) + (type == 0x51 ? ":" + text : ""))
+        if type == UInt8(ascii: "S") { self.hasFailed = false }
+        guard !self.hasFailed || self.isOld else { return ByteBuffer() }
         switch Unicode.Scalar(type) {
         case "Q": return self.query(text)
         case "P":
@@ -86,7 +92,10 @@ struct ScriptedEngine: Sendable {
             return isBad ? self.fail("42601") : Wire.message("1")
         case "B": return Wire.message("2")
         case "D": return Wire.message("n")
-        case "E": return Wire.text("C", "SELECT 0")
+        case "E":
+            guard self.portalsToLose > 0 else { return Wire.text("C", "SELECT 0") }
+            self.portalsToLose -= 1
+            return self.fail("34000")
         case "C": return Wire.message("3")
         case "S": return self.ready
         default: return ByteBuffer()
@@ -99,14 +108,18 @@ struct ScriptedEngine: Sendable {
 
     private mutating func fail(_ state: String) -> ByteBuffer {
         if self.status == "T" { self.status = "E" }
-        return Wire.all(Wire.error(state), self.ready)
+        self.hasFailed = true
+        return self.isOld ? Wire.all(Wire.error(state), self.ready) : Wire.error(state)
     }
 
     private mutating func query(_ text: String) -> ByteBuffer {
         let lower = text.lowercased()
         if lower.contains("current_database()") { return self.rows(Self.engineRows) }
         if lower.hasPrefix("with s as") { return self.rows(Self.sessionRows) }
-        if lower.contains("boom") || lower.hasPrefix("do ") { return self.fail("42601") }
+        if lower.contains("boom") || lower.hasPrefix("do ") {
+            defer { self.hasFailed = false }
+            return Wire.all(self.fail("42601"), self.isOld ? ByteBuffer() : self.ready)
+        }
         if lower.hasPrefix("begin") { self.status = "T" }
         if lower.hasPrefix("rollback") || lower.hasPrefix("commit") { self.status = "I" }
         guard lower.hasPrefix("select ") else {

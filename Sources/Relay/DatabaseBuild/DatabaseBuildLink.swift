@@ -64,6 +64,7 @@ final class DatabaseBuildLink: EngineLink {
         }
         let isFirst = self.page == nil && self.expiry == nil
         let old = self.page
+        if old != nil { self.sessionLost() }
         self.page = page
         old?.close(.policyViolation, TunnelRefusal.Reason.takenOver.message)
         self.expiry?.cancel()
@@ -122,12 +123,17 @@ final class DatabaseBuildLink: EngineLink {
     func lost(_ page: PageConnection, isMeant: Bool) {
         guard self.page === page, self.end == nil else { return }
         self.page = nil
-        self.machine.lost()
         guard !isMeant else { return self.over(EngineEnd(.shareEnded)) }
+        self.sessionLost()
         self.delegate?.engineAway(true)
         self.expiry = self.loop.assumeIsolated().scheduleTask(in: self.grace) {
             self.over(EngineEnd(.tunnelLost))
         }
+    }
+
+    private func sessionLost() {
+        self.machine.lost()
+        self.delegate?.engineSessionLost("its page was loaded anew or cut off")
     }
 
     /// No page ever came: nobody is to wait for one.
@@ -215,8 +221,6 @@ final class DatabaseBuildLink: EngineLink {
             self.untaken += bytes.readableBytes
             self.delegate?.engineReplied(bytes)
         case .done: self.delegate?.engineDone()
-        case .fault:
-            self.delegate?.engineFaulted("the page was gone for a while", restarted: true)
         case .restarted: self.delegate?.engineRestarted()
         }
     }

@@ -38,8 +38,6 @@ struct DatabaseBuildMachine: Sendable {
         case reply(ByteBuffer)
         /// The call is over.
         case done
-        /// The call is over, nobody knows how; the session is new.
-        case fault
         /// The session is new.
         case restarted
     }
@@ -70,12 +68,7 @@ struct DatabaseBuildMachine: Sendable {
     private var isTooLong = false
     /// Messages of each call that was not over yet; the first one is at work.
     private var calls: [[Message]] = []
-    /// How far the call at work has been sent.
-    private var next = 0
-    /// Types of what was sent and has not been answered.
-    private var awaited: [UInt8] = []
-    /// A message failed: nothing more of the exchange until Sync.
-    private var hasFailed = false
+    private var exchange = BuildExchange()
     private var frame = FrameReader()
 
     // MARK: Clients and calls
@@ -130,50 +123,39 @@ struct DatabaseBuildMachine: Sendable {
 
     // MARK: The page
 
-    /// A page is there. Its session is made new; what was under way with another one is lost.
+    /// A page is there, the first one or another. Its session is made new.
     mutating func attached() {
         self.lost()
         self.phase = .resting
         self.send(Self.terminate)
-        guard self.wasAttached else {
-            self.wasAttached = true
-            return self.pump()
-        }
-        let lost = self.calls.count
-        self.calls = []
-        self.actions.append(
-            contentsOf: lost == 0 ? [.restarted] : Array(repeating: .fault, count: lost))
+        if self.wasAttached { self.actions.append(.restarted) }
+        self.wasAttached = true
     }
 
-    /// The page is gone, perhaps to come back.
+    /// The page is gone, perhaps to come back, and what was under way with it.
     mutating func lost() {
         self.phase = .absent
-        self.next = 0
-        self.awaited = []
-        self.hasFailed = false
+        self.drop()
+        self.calls = []
+        self.exchange = BuildExchange()
         self.frame = FrameReader()
     }
 
     /// Bytes of a frame's payload, cut anywhere.
     mutating func received(_ bytes: ByteBuffer) throws(DatabaseBuildViolation) {
         var bytes = bytes
-        let passed = try self.frame.read(
-            &bytes, expectsReply: !self.awaited.isEmpty, isVoid: self.replyIsVoid,
-            dropsReady: self.replyIsOfExtended)
+        let passed = try self.frame.read(&bytes, fate: self.exchange.due)
         if passed.readableBytes > 0 { self.actions.append(.reply(passed)) }
     }
 
     /// A frame is whole.
     mutating func frameEnded() throws(DatabaseBuildViolation) {
-        try self.frame.end(expectsReply: !self.awaited.isEmpty)
-        let hasError = self.frame.hasError
+        try self.frame.end(expectsReply: !self.exchange.isIdle)
+        let frame = self.frame
         self.frame = FrameReader()
-        let type = self.awaited.removeFirst()
-        switch type {
-        case UInt8(ascii: "S"), UInt8(ascii: "Q"), UInt8(ascii: "F"):
-            self.hasFailed = false
-        default:
-            if hasError { self.hasFailed = true }
+        if self.exchange.answered(frame) {
+            self.send(PostgresMessage.sync())
+            self.exchange.passOwn(UInt8(ascii: "S"))
         }
         self.pump()
     }
@@ -191,49 +173,30 @@ struct DatabaseBuildMachine: Sendable {
     private mutating func pump() {
         guard self.phase != .absent else { return }
         while let call = self.calls.first {
-            while self.next < call.count, self.mayPass(call[self.next]) {
-                let message = call[self.next]
-                self.next += 1
-                if self.isWanted(message) { self.pass(message) }
+            while self.exchange.next < call.count,
+                self.exchange.mayPass(call[self.exchange.next].type)
+            {
+                self.pass(call[self.exchange.next])
             }
-            guard self.next == call.count, self.awaited.isEmpty else { return }
+            guard self.exchange.next == call.count, self.exchange.isIdle else { return }
             self.calls.removeFirst()
-            self.next = 0
-            self.hasFailed = false
+            self.exchange.ended()
             self.actions.append(.done)
         }
     }
 
-    /// Whether it is known by now what is to become of the message. Behind an Execute only Sync
-    /// may follow at once: another statement must not run where that one failed.
-    private func mayPass(_ message: Message) -> Bool {
-        guard let last = self.awaited.last else { return true }
-        switch last {
-        case UInt8(ascii: "E"): return message.type == UInt8(ascii: "S")
-        case UInt8(ascii: "P"), UInt8(ascii: "B"), UInt8(ascii: "D"), UInt8(ascii: "C"),
-            UInt8(ascii: "H"):
-            return Self.isExtended(message.type) || message.type == UInt8(ascii: "S")
-        default: return false
-        }
-    }
-
-    /// Whether Postgres would do something with the message.
-    private func isWanted(_ message: Message) -> Bool {
-        switch message.type {
-        case UInt8(ascii: "X"): false
-        case let type where Self.isOfCopy(type): false
-        case let type where Self.isExtended(type): !self.hasFailed
-        default: true
-        }
-    }
-
     private mutating func pass(_ message: Message) {
+        guard self.exchange.isWanted(message.type) else { return self.exchange.skip() }
         if self.phase == .resting {
             self.start(self.clients.first?.address ?? "")
             self.phase = .active
         }
-        self.send(message.bytes)
-        self.awaited.append(message.type)
+        if message.type == UInt8(ascii: "B"), self.exchange.hasPortal {
+            self.send(BuildExchange.closePortal)
+            self.exchange.passOwn(UInt8(ascii: "C"))
+        }
+        self.send(BuildExchange.named(message.type, message.bytes))
+        self.exchange.pass(message.type)
     }
 
     private mutating func start(_ address: String) {
@@ -248,20 +211,6 @@ struct DatabaseBuildMachine: Sendable {
         frame.writeImmutableBuffer(payload)
         self.actions.append(.send(frame))
     }
-
-    /// Whether the reply that comes now is to a message that would have been skipped.
-    private var replyIsVoid: Bool {
-        self.hasFailed && (self.awaited.first.map(Self.isExtended) ?? false)
-    }
-
-    /// Whether it is to a message that no ReadyForQuery answers.
-    private var replyIsOfExtended: Bool { self.awaited.first.map(Self.isExtended) ?? false }
-
-    private static func isExtended(_ type: UInt8) -> Bool {
-        "PBDECH".utf8.contains(type)
-    }
-
-    private static func isOfCopy(_ type: UInt8) -> Bool { "dcf".utf8.contains(type) }
 
     // MARK: Texts
 
@@ -297,10 +246,12 @@ struct DatabaseBuildMachine: Sendable {
     private static func messages(_ call: ByteBuffer) -> [Message] {
         var call = call
         var messages: [Message] = []
-        while let length = self.length(call), let bytes = call.getSlice(at: call.readerIndex, length: length),
+        while let length = self.length(call),
+            let bytes = call.getSlice(at: call.readerIndex, length: length),
             let type: UInt8 = bytes.getInteger(at: bytes.readerIndex)
         {
-            let whole = length + (self.mayCopy(type, bytes) ? self.copyBytes(call, behind: length) : 0)
+            let whole =
+                length + (self.mayCopy(type, bytes) ? self.copyBytes(call, behind: length) : 0)
             guard let frame = call.readSlice(length: whole) else { break }
             messages.append(Message(type: type, bytes: frame))
         }
@@ -320,8 +271,9 @@ struct DatabaseBuildMachine: Sendable {
         var rest = call
         rest.moveReaderIndex(forwardBy: first)
         var total = 0
-        while let length = self.length(rest), let type: UInt8 = rest.getInteger(at: rest.readerIndex),
-            self.isOfCopy(type)
+        while let length = self.length(rest),
+            let type: UInt8 = rest.getInteger(at: rest.readerIndex),
+            BuildExchange.isOfCopy(type)
         {
             total += length
             rest.moveReaderIndex(forwardBy: length)

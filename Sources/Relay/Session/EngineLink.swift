@@ -46,6 +46,8 @@ protocol EngineLinkDelegate: AnyObject {
     func engineDone()
     /// It failed outside of SQL and is over, or a restart failed.
     func engineFaulted(_ message: String, restarted: Bool)
+    /// The engine is away with its session; ``engineRestarted()`` follows when there is one again.
+    func engineSessionLost(_ message: String)
     /// The engine's session is new.
     func engineRestarted()
     /// One NotificationResponse that came up outside of any call.

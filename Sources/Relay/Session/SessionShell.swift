@@ -347,6 +347,11 @@ extension SessionShell: EngineLinkDelegate {
         self.settle(flushing: false)
     }
 
+    func engineSessionLost(_ message: String) {
+        self.machine?.sessionLost(message, now: self.now)
+        self.settle()
+    }
+
     func engineRestarted() {
         self.machine?.restarted(now: self.now)
         self.settle(flushing: false)
