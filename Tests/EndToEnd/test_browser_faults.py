@@ -4,11 +4,14 @@ import select
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 from harness import tools, wire
 from harness.browser import BrowserStage, Chromium, PageRelay, Tab, stopped
 from harness.processes import run_well
+from harness.token_issuer import Issuer
 from harness.waiting import stays_true, wait_for
 from harness.wire import Refused, WireClient
 
@@ -40,14 +43,18 @@ def answers(endpoint) -> bool:
 class SlowFaults:
     """Each on a tab, or a whole Chromium, of its own."""
 
-    def __init__(self, stage: BrowserStage, relay: PageRelay) -> None:
+    def __init__(self, stage: BrowserStage, relay: PageRelay, folder: Path) -> None:
         self.relay = relay
+        self.issuer = Issuer(folder)
+        self.own_relay = PageRelay(folder / "relay", *self.issuer.options)
+        self.with_text, self.with_function = stage.tab(), stage.tab()
         self.freezer, self.sleeper = Chromium(), Chromium()
         self.frozen = self._shared(stage.tab(chromium=self.freezer))
         self.killed = self._shared(stage.tab())
         self.asleep = self._shared(stage.tab(chromium=self.sleeper))
-        self._threads = ThreadPoolExecutor(3)
-        self.results: dict[str, Future[list[list[bytes | None]]]] = {
+        self._threads = ThreadPoolExecutor(4)
+        self.results: dict[str, Future[Any]] = {
+            "expired": self._threads.submit(self._expire),
             "frozen": self._threads.submit(self._stop, self.frozen, self.freezer.renderers, 60),
             "asleep": self._threads.submit(self._stop, self.asleep, self.sleeper.everything(), 50),
             "killed": self._threads.submit(self._kill),
@@ -79,9 +86,29 @@ class SlowFaults:
             assert time.monotonic() - start < 100
             return found
 
+    def _expire(self) -> list[object]:
+        """Two pages with tokens of 20 s; one of them has a new one when it is asked."""
+        tabs = (self.with_text, self.with_function)
+        for tab in tabs:
+            tab.boot()
+        # A relay takes a token for a minute more, as clocks differ.
+        ends = time.time() + 20
+        short, long = self.issuer.token("ada", 20 - 60), self.issuer.token("ada", 600)
+        self.with_text.share(self.own_relay, token=short)
+        self.with_function.share(self.own_relay, tokens=[short, long])
+        wait_for("the tokens to expire", lambda: time.time() > ends + 1)
+        found: list[object] = [answers(tab.shared_at) for tab in tabs]
+        self.own_relay.stop()
+        self.own_relay.start()
+        wait_for("one share to be back", lambda: answers(self.with_function.shared_at), 60)
+        wait_for("the other page to know", lambda: self.with_text.ask("tab.state") == "closed", 60)
+        return [*found, answers(self.with_text.shared_at), self.with_text.query("select 1")]
+
     def close(self) -> None:
         self._threads.shutdown(wait=True)
-        self.killed.close()
+        for tab in (self.killed, self.with_text, self.with_function):
+            tab.close()
+        self.own_relay.stop()
         for chromium in (self.freezer, self.sleeper):
             chromium.close()
 
@@ -92,9 +119,11 @@ def readable(client: WireClient) -> bool:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def slow_faults(stage: BrowserStage, page_relay: PageRelay) -> Iterator[SlowFaults]:
+def slow_faults(
+    stage: BrowserStage, page_relay: PageRelay, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SlowFaults]:
     """Begins with the first test of this file; the last ones ask how they went."""
-    faults = SlowFaults(stage, page_relay)
+    faults = SlowFaults(stage, page_relay, tmp_path_factory.mktemp("slow-faults"))
     yield faults
     faults.close()
 
@@ -257,6 +286,12 @@ def test_a_client_that_reads_nothing_does_not_keep_the_session_for_ever(new_tab)
 @pytest.mark.parametrize("fault", ["frozen", "asleep"])
 def test_a_tab_that_stood_still_for_a_minute_goes_on_where_it_was(fault, slow_faults):
     assert slow_faults.results[fault].result(200) == [[b"3", b"two"]]
+
+
+@pytest.mark.timeout(240)
+def test_an_expired_token_is_asked_anew_at_the_next_dial_or_ends_the_share_there(slow_faults):
+    """What was opened with a good token goes on; only the page can bring the next one."""
+    assert slow_faults.results["expired"].result(200) == [True, True, False, [["1"]]]
 
 
 @pytest.mark.timeout(240)

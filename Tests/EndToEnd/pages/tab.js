@@ -69,8 +69,10 @@ const tab = {
     tab.db = await bootEngine(options)
   },
 
-  async share(options) {
+  // `tokens`: a token for every time that one is asked for, the last one for ever.
+  async share({ tokens, ...options }) {
     const { share } = await import('/pgshare.js')
+    if (tokens) options.token = async () => (tokens.length > 1 ? tokens.shift() : tokens[0])
     tab.shared = await share(tab.db, { ...options, onEvent: (event) => tab.eventsSeen.push(event) })
     const { id, url, psql, host, port, user, password, database, expiresAt } = tab.shared
     return { id, url, psql, host, port, user, password, database, expiresAt: expiresAt && String(expiresAt) }
