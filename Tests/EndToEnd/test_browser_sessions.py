@@ -145,6 +145,24 @@ def test_clients_that_come_right_behind_each_other_are_greeted(tab_share):
         client.close()
 
 
+def test_a_client_is_told_what_it_sets_and_only_that(tab_share):
+    """Drivers decode times by what they were told."""
+
+    def told(client: WireClient, sql: str) -> dict[bytes, bytes]:
+        client.send(wire.query(sql))
+        parts = [got.body.split(b"\0") for got in client.ready() if got.kind == "S"]
+        return {name: value for name, value, _ in parts}
+
+    with WireClient(tab_share) as one, WireClient(tab_share, {"TimeZone": "Asia/Tokyo"}) as two:
+        assert told(one, "set timezone to 'Europe/Berlin'") == {b"TimeZone": b"Europe/Berlin"}
+        assert told(two, "select now()") == {}
+        assert told(one, "select set_config('datestyle', 'German', false)") == {b"DateStyle": b"German, DMY"}
+        assert told(one, "select 1") == {}
+        assert told(one, "begin; set local timezone to 'UTC'") == {b"TimeZone": b"UTC"}
+        assert told(one, "rollback") == {b"TimeZone": b"Europe/Berlin"}
+        assert told(two, "reset timezone") == {}
+
+
 @relayed
 def test_clients_of_protocol_3_2_are_served_and_an_encoding_that_the_engine_lacks_is_its_clients_own_fault(tab_share):
     with WireClient(tab_share, minor=2) as new, WireClient(tab_share, {"client_encoding": "SQL_ASCII"}) as old:
