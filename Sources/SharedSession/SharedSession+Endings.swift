@@ -198,10 +198,14 @@ extension SharedSession {
     }
 
     /// The engine is away, and its session is lost: whoever had something under way in it is ended,
-    /// everybody else waits for ``restarted(now:)``.
+    /// and whoever may have set something that nobody has seen yet. Everybody else waits for
+    /// ``restarted(now:)``.
     package mutating func sessionLost(_ message: String, now: NIODeadline) {
         guard self.engine.presence != .gone else { return }
-        if let whose = self.whoseIsLost { self.end(whose, .faulted(message)) }
+        let unseen = self.settled.flatMap { self.mustLook(at: $0) ? $0 : nil }
+        let whose = self.whoseIsLost
+        if let whose { self.end(whose, .faulted(message)) }
+        if let unseen, unseen != whose { self.end(unseen, .faulted(message)) }
         self.call = nil
         self.engine.cleanup = nil
         self.engine.applying = nil

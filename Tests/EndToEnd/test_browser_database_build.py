@@ -212,6 +212,8 @@ def test_another_tab_of_the_same_owner_takes_over(build, new_build):
     endpoint = build.endpoint()
     with WireClient(endpoint) as client:
         client.query("set app.mine = 'yes'")
+        with WireClient(endpoint) as another:
+            another.query("select 1")
         other = new_build()
         other.tab.ask("build.query", "create table here (n int)")
         other.connect(build.id)
@@ -241,6 +243,9 @@ def test_a_page_that_reconnects_keeps_its_share_and_its_password(build, page_rel
     with WireClient(endpoint) as client:
         client.query("create table kept (n int); insert into kept values (1)")
         client.query("set app.mine = 'yes'; prepare mine as select 'prepared'")
+        # Once another has had its turn, what this one has set is known.
+        with WireClient(endpoint) as other:
+            other.query("select 1")
         proxy.close()
         assert build.closed()[0] == 1006
         with ThreadPoolExecutor(1) as threads:

@@ -207,8 +207,8 @@ struct DoorClient: Sendable {
 final class DoorPage: Sendable {
     struct State: Sendable {
         var page = DoorPageDouble()
-        /// Frames that were not handled because the page is frozen.
-        var waiting: [ByteBuffer] = []
+        /// The page handles no frame from the one on that holds this.
+        var freezesAt: String?
         var isFrozen = false
         var close: WebSocketClose?
     }
@@ -299,11 +299,10 @@ final class DoorPage: Sendable {
                 let frame = self.message
                 self.message = ByteBuffer()
                 let answer = self.page.state.withLockedValue { state -> ByteBuffer? in
-                    guard !state.isFrozen else {
-                        state.waiting.append(frame)
-                        return nil
+                    if let text = state.freezesAt, String(buffer: frame).contains(text) {
+                        state.isFrozen = true
                     }
-                    return state.page.handle(frame)
+                    return state.isFrozen ? nil : state.page.handle(frame)
                 }
                 if let answer {
                     context.writeAndFlush(Self.wrapOutboundOut(answer), promise: nil)
@@ -316,20 +315,6 @@ final class DoorPage: Sendable {
     }
 
     var page: DoorPageDouble { self.state.withLockedValue { $0.page } }
-
-    /// From here on frames are kept and not answered.
-    func freeze() { self.state.withLockedValue { $0.isFrozen = true } }
-
-    /// Answers what was kept.
-    func thaw() {
-        let answers = self.state.withLockedValue { state in
-            state.isFrozen = false
-            let frames = state.waiting
-            state.waiting = []
-            return frames.compactMap { state.page.handle($0) }
-        }
-        for answer in answers { self.socket.send(answer) }
-    }
 
     /// Sends one frame of its own.
     func send(_ frame: ByteBuffer) { self.socket.send(frame) }

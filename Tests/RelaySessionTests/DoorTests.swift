@@ -144,9 +144,9 @@ struct DoorTests {
             let (page, login) = try await relay.share(id: Self.id, token: token)
             let one = try await DoorClient.logIn(relay, login)
             let two = try await DoorClient.logIn(relay, login)
-            page.freeze()
+            page.state.withLockedValue { $0.freezesAt = "select 1" }
             one.socket.send(Self.select("1"))
-            try await relay.until { page.state.withLockedValue { !$0.waiting.isEmpty } }
+            try await relay.until { page.state.withLockedValue { $0.isFrozen } }
             try await page.cut()
             _ = try await DoorPage.connect(relay, id: Self.id, token: token)
             #expect(try await one.answer() == "E:58000 closed")

@@ -254,17 +254,73 @@ struct DoorTokenTests {
         try await KeyServer.with { server in
             let key = TestKey.p256(id: "k")
             server.state.withLockedValue { state in
-                state.answers = false
+                state.manner = .notAtAll
                 state.body = TestKey.keySet(key)
             }
             let clock = HandClock()
             let issuer = try await TestIssuer.make(keySet: .url(server.url), clock: clock)
             let token = try key.token(TestIssuer.claims(), kid: "k")
             #expect(try await TestIssuer.verdict(token, issuer) == "not_ready")
-            server.state.withLockedValue { $0.answers = true }
+            server.state.withLockedValue { $0.manner = .whole }
             #expect(try await TestIssuer.verdict(token, issuer) == "not_ready")
             clock.advance(.seconds(5))
             #expect(try await TestIssuer.verdict(token, issuer) == "jwt:anna")
+        }
+    }
+
+    /// Whoever waits for a slow issuer waits for 5 s, and nobody else does.
+    @Test(arguments: [KeyServer.Manner.silent, .stalled, .dripping, .endless])
+    func `an issuer that does not come to an end keeps nobody for long`(
+        manner: KeyServer.Manner
+    ) async throws {
+        try await KeyServer.with { server in
+            let key = TestKey.p256(id: "k")
+            let body = TestKey.keySet(key)
+            server.state.withLockedValue { $0.manner = manner }
+            try await withFolder { folder in
+                let clock = HandClock()
+                let file = try TestIssuer.file(TestIssuer.secret, in: folder)
+                let issuer = try await TestIssuer.make(
+                    keySet: .url(server.url), secretFile: file, clock: clock)
+                let token = try key.token(TestIssuer.claims(), kid: "k")
+                let shared = try TestKey.shared(TestIssuer.secret).token(TestIssuer.claims())
+                let start = ContinuousClock.now
+                async let slow = TestIssuer.verdict(token, issuer)
+                #expect(try await TestIssuer.verdict(shared, issuer) == "jwt:anna")
+                #expect(try await slow == "not_ready")
+                #expect(ContinuousClock.now - start < .seconds(30))
+                // It is asked again, and believed again.
+                server.state.withLockedValue { state in
+                    state.manner = .whole
+                    state.body = body
+                }
+                clock.advance(.seconds(5))
+                #expect(try await TestIssuer.verdict(token, issuer) == "jwt:anna")
+                // Keys that are old are renewed beside the work.
+                server.state.withLockedValue { $0.manner = manner }
+                clock.advance(.minutes(11))
+                let again = ContinuousClock.now
+                #expect(try await TestIssuer.verdict(token, issuer) == "jwt:anna")
+                #expect(ContinuousClock.now - again < .seconds(4))
+            }
+        }
+    }
+
+    @Test func `a redirect is not followed, to keys that are good neither`() async throws {
+        try await KeyServer.with { thief in
+            let key = TestKey.p256(id: "k")
+            thief.state.withLockedValue { $0.body = TestKey.keySet(key) }
+            try await KeyServer.with { server in
+                server.state.withLockedValue { state in
+                    state.status = 302
+                    state.location = thief.url
+                }
+                let issuer = try await TestIssuer.make(keySet: .url(server.url))
+                let token = try key.token(TestIssuer.claims(), kid: "k")
+                #expect(try await TestIssuer.verdict(token, issuer) == "not_ready")
+                #expect(server.asked == 1)
+                #expect(thief.asked == 0)
+            }
         }
     }
 

@@ -106,10 +106,27 @@ struct TestKey: Sendable {
 
 /// A server of key sets on a free port of this machine.
 final class KeyServer: Sendable {
+    /// How it answers.
+    enum Manner {
+        case whole
+        /// It hangs up.
+        case notAtAll
+        /// It says nothing, and stays.
+        case silent
+        /// It sends the head and one byte, and stays.
+        case stalled
+        /// It sends one byte after another, as long as somebody listens.
+        case dripping
+        /// It sends more and more, as fast as it is taken.
+        case endless
+    }
+
     struct State {
         var body = ""
         var status = 200
-        var answers = true
+        var manner = Manner.whole
+        /// Where it redirects to.
+        var location: String?
         var asked = 0
     }
 
@@ -159,14 +176,51 @@ final class KeyServer: Sendable {
                 state.asked += 1
                 return state
             }
-            guard let now, now.answers else { return context.close(promise: nil) }
-            let head = HTTPResponseHead(
-                version: .http1_1, status: HTTPResponseStatus(statusCode: now.status),
-                headers: ["content-length": "\(now.body.utf8.count)"])
-            context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
-            let body = ByteBuffer(string: now.body)
-            context.write(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+            guard let now else { return context.close(promise: nil) }
+            switch now.manner {
+            case .whole: self.write(context, now)
+            case .notAtAll: context.close(promise: nil)
+            case .silent: break
+            case .stalled:
+                self.begin(context, now, length: 1_000)
+                self.write(context, " ")
+            case .dripping:
+                self.begin(context, now, length: 1_000_000)
+                self.goOn(context, " ", every: .milliseconds(100))
+            case .endless:
+                self.begin(context, now, length: nil)
+                let much = String(repeating: " ", count: 64 * 1_024)
+                self.goOn(context, much, every: .milliseconds(1))
+            }
+        }
+
+        private func write(_ context: ChannelHandlerContext, _ state: State) {
+            self.begin(context, state, length: state.body.utf8.count)
+            self.write(context, state.body)
             context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
+        }
+
+        private func begin(_ context: ChannelHandlerContext, _ state: State, length: Int?) {
+            var headers = HTTPHeaders()
+            if let length { headers.add(name: "Content-Length", value: "\(length)") }
+            if let location = state.location { headers.add(name: "Location", value: location) }
+            let head = HTTPResponseHead(
+                version: .http1_1, status: HTTPResponseStatus(statusCode: state.status),
+                headers: headers)
+            context.write(Self.wrapOutboundOut(.head(head)), promise: nil)
+        }
+
+        private func write(_ context: ChannelHandlerContext, _ text: String) {
+            let body = ByteBuffer(string: text)
+            context.writeAndFlush(Self.wrapOutboundOut(.body(.byteBuffer(body))), promise: nil)
+        }
+
+        private func goOn(_ context: ChannelHandlerContext, _ text: String, every: TimeAmount) {
+            guard context.channel.isActive else { return }
+            self.write(context, text)
+            context.eventLoop.assumeIsolated().scheduleTask(in: every) {
+                self.goOn(context, text, every: every)
+            }
         }
     }
 }

@@ -119,11 +119,11 @@ final class DatabaseBuildLink: EngineLink {
         self.tellMayGoOn(isWritable)
     }
 
-    /// The WebSocket is gone; `isMeant` where the page said that it has nothing more to do with it.
-    func lost(_ page: PageConnection, isMeant: Bool) {
+    /// The WebSocket is gone; with an `end` where the page is not to come back.
+    func lost(_ page: PageConnection, end reason: Refusal.Reason?) {
         guard self.page === page, self.end == nil else { return }
         self.page = nil
-        guard !isMeant else { return self.over(EngineEnd(.shareEnded)) }
+        if let reason { return self.over(EngineEnd(reason)) }
         self.sessionLost()
         self.delegate?.engineAway(true)
         self.expiry = self.loop.assumeIsolated().scheduleTask(in: self.grace) {

@@ -23,7 +23,8 @@ final class PageHandler: ChannelInboundHandler, ChannelOutboundHandler, Removabl
     private var mayRead = false
     private var isReadOwed = false
     private var isGone = false
-    private var isMeant = false
+    /// Why it has nothing more to do with the share; nil where it may come back.
+    private var end: Refusal.Reason?
     private var lastHeard = NIODeadline.distantPast
     private var timer: RepeatedTask?
 
@@ -110,7 +111,8 @@ final class PageHandler: ChannelInboundHandler, ChannelOutboundHandler, Removabl
         case let closed as WebSocketClosedByPeer:
             // 1001 is a page that is loaded anew or left; it may come back. Anything else was
             // said by somebody who meant it.
-            self.isMeant = closed.close?.code != WebSocketClose.Code.goingAway.rawValue
+            let mayReturn = closed.close?.code == WebSocketClose.Code.goingAway.rawValue
+            self.end = mayReturn ? nil : .shareEnded
             self.gone()
         default:
             context.fireUserInboundEventTriggered(event)
@@ -131,7 +133,7 @@ final class PageHandler: ChannelInboundHandler, ChannelOutboundHandler, Removabl
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard error is WebSocketViolation else { return context.close(promise: nil) }
         // It has been told; it is not to come back as if nothing had been.
-        self.isMeant = true
+        self.end = .tunnelLost
         self.gone()
     }
 
@@ -166,8 +168,8 @@ final class PageHandler: ChannelInboundHandler, ChannelOutboundHandler, Removabl
         self.timer?.cancel()
         self.timer = nil
         if let page = self.link?.page {
-            let isMeant = self.isMeant
-            self.tell { $0.lost(page, isMeant: isMeant) }
+            let end = self.end
+            self.tell { $0.lost(page, end: end) }
         }
         self.link = nil
         if self.isReadOwed { self.context?.read() }

@@ -92,18 +92,40 @@ actor IssuerKeySource {
         let client = HTTPClient(configuration: configuration)
         let result: Result<Data, any Error>
         do {
-            var request = HTTPClientRequest(url: url)
-            request.headers.add(name: "Accept", value: "application/json")
-            let response = try await client.execute(request, timeout: Self.timeout)
-            guard response.status == .ok else {
-                throw UnusableKeySet(reason: "the answer's status is \(response.status.code)")
-            }
-            let body = try await response.body.collect(upTo: Self.maximumBytes)
-            result = .success(Data(body.readableBytesView))
+            result = .success(try await self.inTime { try await self.fetch(url, by: client) })
         } catch {
             result = .failure(error)
         }
         try await client.shutdown()
         return try result.get()
+    }
+
+    private static func fetch(_ url: String, by client: HTTPClient) async throws -> Data {
+        var request = HTTPClientRequest(url: url)
+        request.headers.add(name: "Accept", value: "application/json")
+        let response = try await client.execute(request, timeout: Self.timeout)
+        guard response.status == .ok else {
+            throw UnusableKeySet(reason: "the answer's status is \(response.status.code)")
+        }
+        let body = try await response.body.collect(upTo: Self.maximumBytes)
+        return Data(body.readableBytesView)
+    }
+
+    /// The client's own timeout ends with the head of an answer.
+    private static func inTime(
+        _ work: @escaping @Sendable () async throws -> Data
+    ) async throws -> Data {
+        try await withThrowingTaskGroup(of: Data?.self) { group in
+            group.addTask { try await work() }
+            group.addTask {
+                try await Task.sleep(for: .nanoseconds(Self.timeout.nanoseconds))
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard let data = try await group.next().flatMap({ $0 }) else {
+                throw UnusableKeySet(reason: "the answer took too long")
+            }
+            return data
+        }
     }
 }
