@@ -60,11 +60,8 @@ insert into counters select g, 0 from generate_series(0, 99) g;
 #: Rows of 1000 bytes, made on the fly.
 COPY = "copy (select repeat('x', 999) from generate_series(1, {rows})) to stdout"
 
-#: What each client of the memory measure does, so that its buffers are as large as they get.
-KEPT = """
-prepare kept as select $1::int;
-select repeat('x', 1000) from generate_series(1, 300);
-"""
+#: What each client of the memory measure has had, so that its buffers are as large as they get.
+RESULT = "select repeat('x', 1000) from generate_series(1, 300)"
 
 EPILOGUE = """
 The engine runs in a worker of a page in headless Chromium, the page is shared at a relay on this
@@ -80,8 +77,8 @@ pair at once, every other round the other way about; a ratio or a difference is 
               included, asked every 100 ms; and bytes of the reply that had come to the page and
               were not yet gone from its WebSocket
   relay       resident memory of a new relay, after one share with 10 clients, and after more of
-              them, each client with a result of 300 kB and a prepared statement: the difference a
-              share. All shares are of one engine, which takes their turns
+              them, each client idle behind a result of 300 kB: the difference a share. All shares
+              are of one engine, which they use by turns
 """
 
 
@@ -362,7 +359,7 @@ class BrowserBench:
 
         def come() -> None:
             environment = tab.share(relay)
-            clients.append(start_probe(self.probe, environment, "idle", CLIENTS, KEPT))
+            clients.append(start_probe(self.probe, environment, "idle", CLIENTS, RESULT))
             finish_probe(clients[-1], 120)
 
         try:

@@ -18,6 +18,10 @@ final class SessionClientHandler: ChannelDuplexHandler {
 
     /// Bytes of one write that get a promise of their own.
     private static let promiseEveryBytes = 16 * 1024
+    /// Bytes that are written before they are flushed, at most: a TLS record. NIOSSL encrypts what a
+    /// flush finds into one buffer, which it keeps as long as the connection lives: a large reply
+    /// at once left 128 KiB with every client.
+    private static let flushEveryBytes = 16 * 1024
     /// How long a client that is being closed may take to read what was sent before.
     private static let lingerTimeout = TimeAmount.seconds(30)
     /// Bytes that may wait for a client that reads nothing. Replies are bounded by the engine's
@@ -37,6 +41,8 @@ final class SessionClientHandler: ChannelDuplexHandler {
     /// Written since the last promise: bytes, and the credit they stand for.
     private var unpromisedBytes = 0
     private var unpromisedCredit = 0
+    /// Written since the last flush.
+    private var unflushedBytes = 0
     /// Under promises that were not kept yet: bytes, and the credit they stand for.
     private var waitingBytes = 0
     private var waitingCredit = 0
@@ -136,8 +142,26 @@ final class SessionClientHandler: ChannelDuplexHandler {
         if self.unpromisedBytes >= Self.promiseEveryBytes {
             self.writePromised(bytes, context)
         } else {
-            context.write(Self.wrapOutboundOut(bytes), promise: nil)
+            self.pass(bytes, context, promise: nil)
         }
+    }
+
+    /// Hands bytes on in parts, each but the last one flushed.
+    private func pass(
+        _ bytes: ByteBuffer, _ context: ChannelHandlerContext, promise: EventLoopPromise<Void>?
+    ) {
+        var rest = bytes
+        if self.unflushedBytes + rest.readableBytes > Self.flushEveryBytes {
+            self.unflushedBytes = 0
+            context.flush()
+        }
+        while rest.readableBytes > Self.flushEveryBytes,
+            let part = rest.readSlice(length: Self.flushEveryBytes)
+        {
+            context.writeAndFlush(Self.wrapOutboundOut(part), promise: nil)
+        }
+        self.unflushedBytes += rest.readableBytes
+        context.write(Self.wrapOutboundOut(rest), promise: promise)
     }
 
     /// Writes bytes whose arrival in the socket gives credit back, theirs and of all before.
@@ -154,12 +178,13 @@ final class SessionClientHandler: ChannelDuplexHandler {
             self.waitingCredit -= credit
             self.giveBack(credit)
         }
-        context.write(Self.wrapOutboundOut(bytes), promise: promise)
+        self.pass(bytes, context, promise: promise)
         if self.waitingBytes > Self.maximumWaitingBytes { context.close(promise: nil) }
     }
 
     private func flush() {
         guard let context, !self.isEnded else { return }
+        self.unflushedBytes = 0
         context.flush()
         guard self.unpromisedBytes > 0 else { return }
         if context.channel.isWritable {
