@@ -296,7 +296,7 @@ def tab(request: pytest.FixtureRequest, covers: Callable[[str, str], None]) -> I
     tab = common_tabs[0]
     yield tab
     try:
-        tab.ask("tab.clean", seconds=15)
+        tab.ask("tab.clean")
     except Exception:
         common_tabs.remove(tab)
         tab.close()

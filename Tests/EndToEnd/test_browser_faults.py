@@ -83,7 +83,7 @@ class SlowFaults:
             start = time.monotonic()
             self.killed.crash()
             found = [[code.encode()] for code in ends(client)]
-            assert time.monotonic() - start < 100
+            assert time.monotonic() - start < 130
             return found
 
     def _expire(self) -> list[object]:
