@@ -40,6 +40,8 @@ struct EngineState: Sendable {
     var pageSettings = SessionSettings()
     /// Whether the page may have changed something since.
     var needsPageLook = true
+    /// Whether that is because it had the session, and not because the session is new.
+    var pageHadIt = false
     var storedCode: SessionInspection.StoredCode?
     var storedCodeSeen: NIODeadline?
     var customSettings: Set<String> = []

@@ -37,7 +37,7 @@ extension SharedSession {
     mutating func dropGathered() {
         guard let call = self.call, !call.isRunning else { return }
         if call.sentBytes > 0 { self.actions.append(.drop) }
-        if call.preface != .none { self.prefaceLost() }
+        if call.preface != .none { self.settingsAreUnknown() }
         self.call = nil
     }
 

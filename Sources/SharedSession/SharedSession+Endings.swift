@@ -49,7 +49,7 @@ extension SharedSession {
         if isDirty { self.engine.settings = nil }
     }
 
-    mutating func stepCleanup() -> Bool {
+    mutating func stepCleanup(now: NIODeadline) -> Bool {
         guard let cleanup = self.engine.cleanup else { return true }
         if cleanup.needsSync {
             return self.start(.sync, SessionMessage.sync, expecting: .sync)
@@ -58,7 +58,11 @@ extension SharedSession {
             self.actions.append(.log(.rolledBack(cleanup.client)))
             return self.start(.rollback, "ROLLBACK")
         }
-        if cleanup.needsReset { return self.start(.reset, Self.resetQuery) }
+        if cleanup.needsReset {
+            // What the page has set goes, too, and must come back.
+            if self.engine.pageHadIt { return self.lookAtPage(now: now) }
+            return self.start(.reset, Self.resetQuery)
+        }
         self.engine.cleanup = nil
         return true
     }
@@ -280,13 +284,14 @@ extension SharedSession {
         }
         self.engine.generation += 1
         self.engine.status = .idle
-        self.settingsAreGone()
+        self.settingsAreUnknown()
         // A call that is under way may yet leave something in the new session.
         if self.call == nil { self.engine.cleanup = nil }
         self.engine.applying = nil
         self.engine.condemned = []
         self.engine.needsListens = true
         self.engine.needsPageLook = true
+        self.engine.pageHadIt = false
         self.engine.lastInfo = self.engine.info ?? self.engine.lastInfo
         self.engine.info = nil
         self.pinned = nil

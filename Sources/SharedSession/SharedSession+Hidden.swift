@@ -127,7 +127,7 @@ extension SharedSession {
         case .rollback: break
         case .reset:
             self.engine.cleanup = nil
-            self.settingsAreGone()
+            self.settingsAreUnknown()
         case .closings, .listens, .poke: break
         case .reprepare(let id):
             for (name, _) in self.clients[id]?.statements.kept ?? []
@@ -142,14 +142,10 @@ extension SharedSession {
         }
     }
 
-    /// Nobody's settings are in the session any more. What a client set at its start and nobody has
-    /// seen there yet is set again.
-    mutating func settingsAreGone() {
+    /// Whose settings are in the session must be looked up: nobody's, or a change did not happen.
+    mutating func settingsAreUnknown() {
         self.engine.settings = nil
         self.settled = nil
-        for id in self.clients.keys where self.clients[id]?.knowsStartup == false {
-            self.clients[id]?.needsStartup = true
-        }
     }
 
     private mutating func sawEngine(_ call: EngineCall) {
@@ -175,6 +171,7 @@ extension SharedSession {
             if purpose == .pageLook, isOfNow {
                 self.settled = nil
                 self.engine.needsPageLook = false
+                self.engine.pageHadIt = false
                 if self.engine.pageSettings != seen.settings { self.engine.info = nil }
                 self.engine.pageSettings = seen.settings
             }

@@ -89,15 +89,9 @@ extension SharedSession {
         return true
     }
 
-    /// A change of settings may not have happened.
-    mutating func prefaceLost() {
-        self.engine.settings = nil
-        self.settled = nil
-    }
-
     /// The engine refused what it had taken before. What stood behind it must not count.
     mutating func prefaceFailed(_ whole: ByteBuffer, _ client: SessionClientID?) {
-        self.prefaceLost()
+        self.settingsAreUnknown()
         guard let client else { return }
         var error = PostgresError.parse(body: whole.messageBody)
         error.severity = .fatal

@@ -31,7 +31,7 @@ extension SharedSession {
             self.takeEngine()
         case .ours: break
         }
-        if self.engine.cleanup != nil { return self.stepCleanup() }
+        if self.engine.cleanup != nil { return self.stepCleanup(now: now) }
         if let holder = self.holder { return self.stepHolder(holder, now: now) }
         if self.engine.applying != nil { return self.stepApplying() }
         return self.stepBetween(now: now)
@@ -41,6 +41,7 @@ extension SharedSession {
         self.engine.presence = .ours
         self.engine.heldSince = nil
         self.engine.needsPageLook = true
+        self.engine.pageHadIt = true
         if self.capabilities.holds { self.actions.append(.hold) }
     }
 
@@ -60,16 +61,24 @@ extension SharedSession {
     /// Nobody has the lease.
     private mutating func stepBetween(now: NIODeadline) -> Bool {
         let isUnknown = self.engine.info == nil || self.engine.needsPageLook
-        if isUnknown, self.queue.isEmpty {
+        let isPages = self.engine.needsPageLook || self.engine.settings == self.engine.pageSettings
+        if isUnknown, isPages, self.queue.isEmpty {
             return self.engine.condemned.isEmpty ? self.release() : self.closeCondemned()
         }
-        if self.engine.info == nil { return self.start(.engineLook, SessionInspection.engineQuery) }
-        if self.engine.needsPageLook { return self.look(.pageLook, now: now) }
+        if isUnknown { return self.lookAtPage(now: now) }
         if self.engine.needsListens { return self.listenAgain() }
         if self.engine.condemned.count >= Self.maximumCondemned { return self.closeCondemned() }
         if self.queue.isEmpty || self.mustYield(now: now) { return self.windDown(now: now) }
         guard let candidate = self.candidate else { return self.unpin(now: now) }
         return self.prepare(candidate, now: now)
+    }
+
+    /// The engine itself, and what the page has set in it.
+    mutating func lookAtPage(now: NIODeadline) -> Bool {
+        guard self.engine.info != nil else {
+            return self.start(.engineLook, SessionInspection.engineQuery)
+        }
+        return self.look(.pageLook, now: now)
     }
 
     /// Statements without a client that the engine keeps for a while.
@@ -117,7 +126,10 @@ extension SharedSession {
                 self.grant(id, now: now)
                 return true
             }
-            let target = client.needsStartup ? SessionSettings() : client.settings
+            // What it set at its start is set again where nobody has seen what became of it.
+            let needsStartup = client.needsStartup || !client.knowsStartup
+            self.clients[id]?.needsStartup = needsStartup
+            let target = needsStartup ? SessionSettings() : client.settings
             let statements = SessionInspection.applyStatement(from: current, to: target)
             self.engine.applying = .init(
                 statements: statements[...], target: target, client: id)

@@ -69,6 +69,38 @@ extension SharedSessionPostgresTests {
         #expect(greeting == "LATIN1")
     }
 
+    @Test func `what a client sets at its start outlives a turn of the page`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let id = self.arrive(1, ["client_encoding": "LATIN1"], &talk)
+        talk.drain()
+        talk.session.held(now: talk.now)
+        while talk.session.clients[id]?.needsStartup == true { try self.answer(&talk, engine) }
+        talk.now = talk.now + .milliseconds(300)
+        try self.run(&talk, engine)
+        #expect(talk.others.contains(.release))
+        #expect(talk.session.clients[id]?.told["client_encoding"] == "LATIN1")
+    }
+
+    @Test func `a page keeps its settings when a client with a temporary table goes`() throws {
+        let engine = try EngineSession(TestPostgres.shared(.v15), database: "postgres")
+        var talk = self.talk()
+        let id = self.arrive(1, [:], &talk)
+        try self.run(&talk, engine)
+        talk.send(id, Wire.query("create temp table mine (a int)"))
+        try self.run(&talk, engine)
+        talk.pass(.milliseconds(20))
+        try self.run(&talk, engine)
+        #expect(talk.others.last == .release)
+        _ = try engine.call(Wire.query("set work_mem to '3MB'"))
+        talk.leave(id)
+        try self.run(&talk, engine)
+        let question = Wire.query("select 1/(current_setting('work_mem') = '3MB')::int")
+        let reply = try engine.call(question)
+        #expect(SharedSessionTranscript.words(reply).contains("C(SELECT 1)"))
+        #expect(talk.others.last == .release)
+    }
+
     private func answer(_ talk: inout SharedSessionTranscript, _ engine: EngineSession) throws {
         let call = try #require(talk.calls.first)
         talk.calls.removeFirst()

@@ -22,6 +22,7 @@ struct OracleComparison {
         var run = SharedRun(self.plan, scripts: scripts, engine: engine)
         do {
             try run.run()
+            try run.page.end(engine)
         } catch {
             return ["after \(run.moves) moves: \(error)"]
         }

@@ -53,4 +53,11 @@ struct OracleTests {
     @Test func `notifications come to whom Postgres sends them, in its order`() async throws {
         try await self.check(5) { plan in plan.leavesTogether = true }
     }
+
+    @Test func `a page keeps its own session beside its clients`() async throws {
+        try await self.check(5) { plan in
+            plan.hasPage = true
+            if plan.seed % 2 == 0 { plan.vanishing = 300 }
+        }
+    }
 }

@@ -28,6 +28,7 @@ struct SharedRun {
     /// Bytes of replies that the machine got, and that were given back.
     var repliedBytes = 0
     var creditedBytes = 0
+    var page = OraclePage()
     /// Whose calls the engine ran, one after the other.
     var served: [Int] = []
     private(set) var moves = 0
@@ -57,8 +58,10 @@ struct SharedRun {
             if moves.isEmpty {
                 if self.isOver { return }
                 try self.passTime()
-            } else if self.random(1, of: 50) {
-                self.now = self.now + .milliseconds(Int64.random(in: 0...40, using: &self.random))
+            } else if self.random(1, of: self.plan.hasPage ? 15 : 50) {
+                let longest: Int64 = self.plan.hasPage ? 150 : 40
+                let passed = Int64.random(in: 0...longest, using: &self.random)
+                self.now = self.now + .milliseconds(passed)
                 self.session.tick(now: self.now)
             } else {
                 let index = Int.random(in: 0..<moves.count, using: &self.random)
@@ -116,6 +119,7 @@ struct SharedRun {
         case vanish(Int)
         case cancel(Int)
         case fault
+        case page
     }
 
     private var possibleMoves: [Move] {
@@ -187,11 +191,13 @@ struct SharedRun {
             self.hangUp(index)
         case .cancel(let index): self.session.cancel(self.peers[index].id, now: self.now)
         case .fault: try self.fault()
+        case .page: try self.turnOfPage()
         }
     }
 
     /// Now and then something goes wrong, where the plan says so.
     private mutating func trouble(insteadOf move: Move) -> Move? {
+        if self.plan.hasPage, self.pageHasEngine, self.random(1, of: 3) { return .page }
         let connected = self.peers.indices.filter { self.peers[$0].stage == .connected }
         guard let index = connected.randomElement(using: &self.random) else { return nil }
         if let rarity = self.plan.vanishing, self.random(1, of: rarity) { return .vanish(index) }

@@ -16,6 +16,8 @@ struct SharedRunPlan {
     var cancels: Int?
     /// One of how many pieces of a reply is a fault of the engine.
     var faults: Int?
+    /// Whether the page has queries of its own.
+    var hasPage = false
     /// Whether nobody leaves before everybody is at the end of its script.
     var leavesTogether = false
     /// Whether each call is printed.
