@@ -22,7 +22,7 @@ struct BuildExchange: Sendable {
 
     /// The next message of the call.
     private(set) var next = 0
-    private var awaited: [Sent] = []
+    private var awaited = CircularBuffer<Sent>()
     /// A message failed: nothing more of the exchange until Sync.
     private var hasFailed = false
     /// The last Bind whose portal has not run yet.

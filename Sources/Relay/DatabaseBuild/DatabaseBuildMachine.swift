@@ -58,7 +58,7 @@ struct DatabaseBuildMachine: Sendable {
 
     private var phase = Phase.absent
     private var wasAttached = false
-    private var actions: [Action] = []
+    private var actions = CircularBuffer<Action>()
     /// Clients that are here, in the order they came, with their addresses.
     private var clients: [(id: UInt32, address: String)] = []
     /// What the page shows as the client's address.
@@ -162,7 +162,7 @@ struct DatabaseBuildMachine: Sendable {
 
     /// What to do next; nil until the next verb.
     mutating func nextAction() -> Action? {
-        self.actions.isEmpty ? nil : self.actions.removeFirst()
+        self.actions.popFirst()
     }
 
     var hasActions: Bool { !self.actions.isEmpty }
