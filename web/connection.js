@@ -17,10 +17,10 @@
 import {
     AgentHandshake, FrameType, LinkError, ResetCode, Violation, jsonFrame, readJSON,
 } from "./frames.js";
-import { Backoff, LinkMachine } from "./tunnel.js";
+import { Backoff } from "./backoff.js";
+import { DialError, bytesOf, detach, notOpened, shake, whyNotOpened } from "./dial.js";
+import { LinkMachine } from "./tunnel.js";
 
-/** From the dial to the relay's answer. Milliseconds. */
-const dialWithin = 10_000;
 /** Bytes that may wait in the WebSocket before no more data is given to it. */
 const bufferedBytes = 256 * 1024;
 /** How soon a full WebSocket is looked at again, if nothing comes before. */
@@ -33,15 +33,6 @@ const resumeBackoffLast = 5_000;
 /** How often a relay that answers may refuse a dial before its refusal counts. */
 const refusalsWithString = 2;
 const refusalsWithFunction = 4;
-
-/** Why a dial failed. `isRefused`: the relay is there and did not want the WebSocket. */
-class DialError extends Error {
-    constructor(message, isRefused = false) {
-        super(message);
-        this.name = "DialError";
-        this.isRefused = isRefused;
-    }
-}
 
 /**
  * What surrounds the tunnel; tests bring their own.
@@ -274,86 +265,23 @@ export class Tunnel {
         const socket = new this.#environment.WebSocket(this.#url, subprotocols);
         socket.binaryType = "arraybuffer";
         try {
-            await this.#shake(socket, new AgentHandshake(question), onAnswer);
+            await shake(socket, new AgentHandshake(question), this.#environment, {
+                onStart: (abort) => { this.#abortDial = abort; },
+                onAnswer: (answer) => {
+                    onAnswer(answer);
+                    this.#attach(socket);
+                },
+                onMore: (bytes) => this.#receive(bytes),
+            });
             this.#refusals = 0;
         } catch (error) {
             detach(socket);
             if (error !== notOpened) throw error;
-            throw await this.#whyNotOpened();
+            const reason = await whyNotOpened(this.#url, this.#environment);
+            if (reason.isRefused) this.#refusals += 1;
+            throw reason;
         } finally {
             this.#abortDial = null;
-        }
-    }
-
-    #shake(socket, handshake, onAnswer) {
-        return new Promise((resolve, reject) => {
-            const { setTimeout, clearTimeout } = this.#environment;
-            let isOpen = false;
-            const timer = setTimeout(
-                () => reject(new DialError("the relay did not answer in time")), dialWithin);
-            const settle = (verb) => (value) => {
-                clearTimeout(timer);
-                verb(value);
-            };
-            const succeed = settle(resolve);
-            const fail = settle(reject);
-            this.#abortDial = fail;
-            socket.onopen = () => {
-                isOpen = true;
-                if (socket.protocol === "pgshare.v1") socket.send(handshake.start());
-                else fail(new DialError("this does not look like a pgshare relay"));
-            };
-            socket.onerror = () => { if (!isOpen) fail(notOpened); };
-            socket.onclose = () => {
-                fail(isOpen ? new DialError("the relay hung up before it answered") : notOpened);
-            };
-            socket.onmessage = (event) => {
-                try {
-                    const input = { bytes: bytesOf(event.data), at: 0 };
-                    const answer = handshake.receive(input);
-                    if (answer === null) return;
-                    onAnswer(answer);
-                    this.#attach(socket);
-                    succeed();
-                    this.#receive(input.bytes.subarray(input.at));
-                } catch (error) {
-                    fail(error);
-                }
-            };
-        });
-    }
-
-    /**
-     * Browsers do not show the answer to a WebSocket that was refused. Whether there is a relay at
-     * all can be seen without: an answer of any kind to a plain request comes through.
-     */
-    async #whyNotOpened() {
-        const page = this.#url.replace(/^ws/, "http").replace(/\/v1\/tunnel$/, "/healthz");
-        const isThere = await this.#answers(page);
-        if (isThere === true) {
-            this.#refusals += 1;
-            return new DialError(
-                "the relay is there but refused the tunnel; most likely the token is wrong, has " +
-                "expired or was revoked (a browser does not tell the reason)", true);
-        }
-        return new DialError(
-            `the relay at ${new URL(page).host} cannot be reached: it is not running, the ` +
-            "network is away, or this browser does not trust its certificate " +
-            `(open ${page} in a tab to see)`);
-    }
-
-    async #answers(page) {
-        const { fetch, setTimeout, clearTimeout } = this.#environment;
-        if (fetch === undefined) return undefined;
-        const abort = new AbortController();
-        const timer = setTimeout(() => abort.abort(), 5_000);
-        try {
-            await fetch(page, { mode: "no-cors", cache: "no-store", signal: abort.signal });
-            return true;
-        } catch {
-            return false;
-        } finally {
-            clearTimeout(timer);
         }
     }
 
@@ -631,27 +559,4 @@ export class Tunnel {
 /** A link that cannot be resumed is begun anew, unless the relay said that this is pointless. */
 function resumeEnd(error) {
     return error instanceof LinkError ? error : new LinkError(error.code, error.message, true);
-}
-
-/** Thrown when the WebSocket never opened: the reason is found out afterwards. */
-const notOpened = new Error("the WebSocket did not open");
-
-function detach(socket, lastWords = null) {
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    // A WebSocket without a listener for errors throws them in some programs.
-    socket.onerror = () => {};
-    try {
-        if (lastWords !== null && socket.readyState === 1) socket.send(lastWords);
-        socket.close();
-    } catch {
-        // It was closed already.
-    }
-}
-
-function bytesOf(data) {
-    if (data instanceof ArrayBuffer) return new Uint8Array(data);
-    if (ArrayBuffer.isView(data)) {
-        return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    }
-    throw new Violation("bad_payload");
 }

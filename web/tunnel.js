@@ -11,6 +11,9 @@ import {
     FrameDecoder, FrameType, LinkError, ResetCode, Violation, concat, finFlag, frame, headerBytes,
     isCounted, jsonFrame, numberFrame, readNumber, readReset, resetFrame, viewOf, writeHeader,
 } from "./frames.js";
+import { Keepalive } from "./keepalive.js";
+import { ReplayBuffer } from "./replay.js";
+import { Stream } from "./stream.js";
 
 /** The limits of a browser's link: PROTOCOL.md, "Limits". Bytes and milliseconds. */
 export const browserLimits = Object.freeze({
@@ -35,154 +38,6 @@ const maximumClaimedWindow = 64 * 1024 * 1024;
 /** Bytes of one write. Blocks of this size are used again once they are acknowledged. */
 const blockBytes = 64 * 1024;
 const quantum = 16 * 1024;
-
-/**
- * The counted bytes that the peer has not acknowledged, by reference. Offsets count the bytes of
- * stream frames since the link began.
- */
-class ReplayBuffer {
-    #capacity;
-    /** The first byte kept: everything before it was acknowledged. */
-    acknowledged = 0;
-    /** The byte after the last one handed out for the first time. */
-    sent = 0;
-    #chunks = [];
-    /** Chunks in front that are gone already; they are cut off now and then. */
-    #head = 0;
-    /** Where the first chunk began. */
-    #firstOffset = 0;
-    /** Index of the next chunk to send again; -1 when nothing is. */
-    #again = -1;
-    /** Bytes of that chunk which the peer has already. */
-    #againSkip = 0;
-    #onFree;
-
-    constructor(capacity, onFree) {
-        this.#capacity = capacity;
-        this.#onFree = onFree;
-    }
-
-    get isFull() {
-        return this.sent - this.acknowledged >= this.#capacity;
-    }
-    get isReplaying() {
-        return this.#again >= 0;
-    }
-    /** Whether the next bytes begin inside a frame, as far as this side can tell. */
-    get isInsideFrame() {
-        return this.#again >= 0 && this.#againSkip > 0;
-    }
-
-    append(chunk) {
-        this.#chunks.push(chunk);
-        this.sent += chunk.length;
-    }
-
-    acknowledge(offset) {
-        if (offset < this.acknowledged || offset > this.sent) throw new Violation("bad_offset");
-        this.acknowledged = offset;
-        while (this.#head < this.#chunks.length) {
-            const first = this.#chunks[this.#head];
-            if (this.#firstOffset + first.length > offset) break;
-            if (this.#again === this.#head) {
-                this.#again += 1;
-                this.#againSkip = 0;
-            }
-            this.#chunks[this.#head] = null;
-            this.#head += 1;
-            this.#firstOffset += first.length;
-            this.#onFree(first);
-        }
-        if (this.#again >= this.#chunks.length) this.#again = -1;
-        if (this.#head > 64 && this.#head * 2 > this.#chunks.length) {
-            this.#chunks.splice(0, this.#head);
-            if (this.#again >= 0) this.#again -= this.#head;
-            this.#head = 0;
-        }
-    }
-
-    /** A new connection: everything from `offset` on goes out again. */
-    rewind(offset) {
-        this.#again = -1;
-        this.#againSkip = 0;
-        this.acknowledge(offset);
-        if (this.#head === this.#chunks.length) return;
-        this.#again = this.#head;
-        this.#againSkip = offset - this.#firstOffset;
-    }
-
-    nextReplay() {
-        const chunk = this.#chunks[this.#again].subarray(this.#againSkip);
-        this.#againSkip = 0;
-        this.#again += 1;
-        if (this.#again === this.#chunks.length) this.#again = -1;
-        return chunk;
-    }
-}
-
-/** What the machine knows of one stream. */
-class Stream {
-    /** Bytes that wait for their turn. */
-    #queue = [];
-    #head = 0;
-    #headOffset = 0;
-    queuedBytes = 0;
-    /** DATA bytes handed out so far, and the peer's limit for them. */
-    sent = 0;
-    sendLimit = 0;
-    isAccepted = false;
-    finQueued = false;
-    finSent = false;
-    finReceived = false;
-    /** The credit that this side granted: absolute offsets. */
-    received = 0;
-    consumed = 0;
-
-    constructor(id, window, now) {
-        this.id = id;
-        this.window = window;
-        this.receiveLimit = window;
-        this.updated = now;
-    }
-
-    get credit() {
-        return this.sendLimit - this.sent;
-    }
-    /** Bytes that could go now; 0 for a bare FIN; -1 for nothing. */
-    get readyBytes() {
-        if (this.queuedBytes > 0) {
-            const bytes = Math.min(this.queuedBytes, this.credit);
-            return bytes > 0 ? bytes : -1;
-        }
-        return this.finQueued && !this.finSent ? 0 : -1;
-    }
-
-    enqueue(bytes) {
-        this.#queue.push(bytes);
-        this.queuedBytes += bytes.length;
-    }
-
-    /** Copies the oldest `length` bytes to `target`, and lets go of what was copied whole. */
-    dequeue(target, at, length) {
-        this.queuedBytes -= length;
-        while (length > 0) {
-            const first = this.#queue[this.#head];
-            const part = first.subarray(this.#headOffset, this.#headOffset + length);
-            target.set(part, at);
-            at += part.length;
-            length -= part.length;
-            this.#headOffset += part.length;
-            if (this.#headOffset < first.length) return;
-            this.#queue[this.#head] = null;
-            this.#head += 1;
-            this.#headOffset = 0;
-        }
-        if (this.#head === this.#queue.length) {
-            this.#queue = [];
-            this.#head = 0;
-        }
-    }
-}
 
 /**
  * The agent's end of a link: streams, credit, and what must survive a lost connection.
@@ -224,12 +79,7 @@ export class LinkMachine {
     #windowsDue = new Set();
     /** The stream whose turn is next. */
     #turn = 0;
-    #lastHeard;
-    #lastTick;
-    #lastAsked;
-    #question = 0;
-    #roundTrip = null;
-    #probeDeadline = null;
+    #keepalive;
 
     /**
      * @param {typeof browserLimits} limits
@@ -238,9 +88,8 @@ export class LinkMachine {
     constructor(limits, now) {
         this._limits = limits;
         this.#replay = new ReplayBuffer(limits.replay, (chunk) => this.#free(chunk));
-        this.#lastHeard = now;
-        this.#lastTick = now;
-        this.#ask(now);
+        this.#keepalive = new Keepalive(limits, (ping) => this.#linkFrames.push(ping));
+        this.#keepalive.start(now);
     }
 
     get isConnected() {
@@ -263,7 +112,7 @@ export class LinkMachine {
     }
     /** The last round trip that was measured, in milliseconds; null before. */
     get roundTrip() {
-        return this.#roundTrip;
+        return this.#keepalive.roundTrip;
     }
     /** Bytes that wait on this stream for their turn or for credit. */
     queuedBytes(id) {
@@ -326,7 +175,7 @@ export class LinkMachine {
         if (stream === undefined) return;
         stream.consumed = Math.min(stream.consumed + bytes, stream.received);
         if (stream.receiveLimit - stream.consumed > stream.window / 2) return;
-        if (this.#roundTrip !== null && now - stream.updated <= this.#roundTrip * 2) {
+        if (this.roundTrip !== null && now - stream.updated <= this.roundTrip * 2) {
             const room = this._limits.windowBudget - this._windowsInUse;
             const growth = Math.min(
                 stream.window, this._limits.maximumWindow - stream.window, room);
@@ -353,7 +202,7 @@ export class LinkMachine {
      */
     receive(bytes, now) {
         if (!this.isConnected) return [];
-        this.#heard(now);
+        this.#keepalive.heard(now);
         const events = [];
         const input = { bytes, at: 0 };
         for (let step = this.#decoder.next(input); step; step = this.#decoder.next(input)) {
@@ -401,9 +250,7 @@ export class LinkMachine {
                 this.#pongDue = payload.slice();
                 return;
             case FrameType.pong:
-                if (readNumber(payload) === this.#question) {
-                    this.#roundTrip = Math.max(0, now - this.#lastAsked);
-                }
+                this.#keepalive.answered(readNumber(payload), now);
                 return;
             case FrameType.goAway:
                 events.push({ type: "goAway" });
@@ -648,59 +495,20 @@ export class LinkMachine {
         if (owed >= this._limits.acknowledgeEvery || isLate) this.#isAcknowledgeDue = true;
     }
 
-    #heard(now) {
-        this.#lastHeard = now;
-        this.#probeDeadline = null;
-    }
-
-    #ask(now) {
-        this.#question += 1;
-        this.#lastAsked = now;
-        this.#linkFrames.push(numberFrame(FrameType.ping, 0, this.#question));
-    }
-
     /** Asks the peer whether it is there, and gives it little time: the tab woke up. */
     probe(now, within = this._limits.probeWithin) {
-        if (!this.isConnected) return;
-        if (this.#probeDeadline === null) {
-            this.#ask(now);
-            this.#probeDeadline = now + within;
-        } else {
-            this.#probeDeadline = Math.min(this.#probeDeadline, now + within);
-        }
+        if (this.isConnected) this.#keepalive.probe(now, within);
     }
 
     /**
      * Looks at the clock. Call every 2.5 s while connected; later does no harm.
      *
-     * A long pause between two ticks means that timers were held back or that we slept: then what
-     * the peer sent may still wait to be delivered, so it is asked, and not given up at once.
-     *
      * @returns {boolean} Whether the peer still counts as alive; if not, drop the connection.
      */
     tick(now) {
         if (!this.isConnected) return true;
-        const pause = now - this.#lastTick;
-        this.#lastTick = now;
         this.#acknowledgeIfDue(now);
-        if (now < this.#lastHeard || now < this.#lastAsked) this.#clockWentBack(now);
-        if (this.#probeDeadline !== null && now >= this.#probeDeadline) return false;
-        const silence = now - this.#lastHeard;
-        if (silence >= this._limits.pingAfter && pause > this._limits.sleepGap) {
-            this.probe(now);
-            return true;
-        }
-        if (silence >= this._limits.deadAfter && this.#probeDeadline === null) return false;
-        if (silence >= this._limits.pingAfter && now - this.#lastAsked >= this._limits.pingAfter) {
-            this.#ask(now);
-        }
-        return true;
-    }
-
-    #clockWentBack(now) {
-        this.#lastHeard = now;
-        this.#lastAsked = now;
-        if (this.#probeDeadline !== null) this.#probeDeadline = now + this._limits.probeWithin;
+        return this.#keepalive.tick(now);
     }
 
     /** The connection is lost, or is being replaced. Nothing of it is taken any more. */
@@ -715,7 +523,7 @@ export class LinkMachine {
         this.#linkFrames = [];
         this.#pongDue = null;
         this.#isAcknowledgeDue = false;
-        this.#probeDeadline = null;
+        this.#keepalive.stop();
     }
 
     /**
@@ -728,9 +536,7 @@ export class LinkMachine {
         this._phase = "connected";
         // RESUME told the peer what came.
         this.#receivedAcknowledged = this.#received;
-        this.#lastHeard = now;
-        this.#lastTick = now;
-        this.#ask(now);
+        this.#keepalive.start(now);
     }
 
     /** The link is over. @returns {number[]} The streams that end with it. */
@@ -747,36 +553,5 @@ export class LinkMachine {
         this.#controlBytes = 0;
         this.#windowsDue.clear();
         return ids;
-    }
-}
-
-/** How long to wait before the next dial: full jitter, doubling. Milliseconds. */
-export class Backoff {
-    #ceiling;
-    #first;
-    #last;
-    #random;
-
-    /**
-     * @param {number} first The first ceiling.
-     * @param {number} last The last ceiling.
-     * @param {() => number} random 0 to 1.
-     */
-    constructor(first, last, random) {
-        this.#first = first;
-        this.#last = last;
-        this.#random = random;
-        this.#ceiling = first;
-    }
-
-    next() {
-        const wait = this.#random() * this.#ceiling;
-        this.#ceiling = Math.min(this.#ceiling * 2, this.#last);
-        return wait;
-    }
-
-    /** A dial succeeded. */
-    reset() {
-        this.#ceiling = this.#first;
     }
 }

@@ -3,7 +3,8 @@ import test from "node:test";
 import {
     FrameDecoder, FrameType, ResetCode, frame, jsonFrame, numberFrame, readJSON,
 } from "../frames.js";
-import { Backoff, LinkMachine, browserLimits } from "../tunnel.js";
+import { Backoff } from "../backoff.js";
+import { LinkMachine, browserLimits } from "../tunnel.js";
 import { RelayMachine } from "./support/relay-machine.mjs";
 
 function chunks(machine, now = 0) {
