@@ -18,8 +18,8 @@ final class SessionClientHandler: ChannelDuplexHandler {
 
     /// Bytes of one write that get a promise of their own.
     private static let promiseEveryBytes = 16 * 1024
-    /// Bytes that are written before they are flushed, at most: a TLS record. NIOSSL encrypts what a
-    /// flush finds into one buffer, which it keeps as long as the connection lives: a large reply
+    /// Bytes that are written before they are flushed, at most: a TLS record. NIOSSL encrypts what
+    /// a flush finds into one buffer, which it keeps as long as the connection lives: a large reply
     /// at once left 128 KiB with every client.
     private static let flushEveryBytes = 16 * 1024
     /// How long a client that is being closed may take to read what was sent before.
