@@ -15,6 +15,12 @@ struct ClientEnding: Hashable, Sendable {
     static let tooManyStatements = Self(
         .configurationLimitExceeded, "too many prepared statements",
         hint: "Close or DEALLOCATE statements that are not needed any more.")
+    static let tooManyPortals = Self(
+        .configurationLimitExceeded, "too many portals",
+        hint: "Close portals, or end the transaction.")
+    static let tooManyChannels = Self(
+        .configurationLimitExceeded, "too many channels or savepoints",
+        hint: "UNLISTEN, or RELEASE savepoints that are not needed any more.")
     static let tooManyNotifications = Self(
         .configurationLimitExceeded, "notifications were not read")
     static let notUnderstood = Self(
@@ -32,8 +38,15 @@ struct ClientEnding: Hashable, Sendable {
             SQLState(rawValue: "58000"), "the engine in the browser failed: \(message)",
             hint: "Connect again; the engine is restarted.")
     }
-    static let idle = Self(
-        .idleInTransactionTimeout,
-        "terminating connection due to idle-in-transaction timeout",
-        hint: "Other clients waited for the one session of this sandbox.")
+    static let idle = Self.idle("terminating connection due to idle-in-transaction timeout")
+    /// It sent too little, and the engine waits for it.
+    static let slowToSend = Self.idle("terminating connection: its data came too slowly")
+    /// It takes nothing of its result.
+    static let slowToRead = Self.idle("terminating connection: its results were not taken")
+
+    private static func idle(_ message: String) -> Self {
+        Self(
+            .idleInTransactionTimeout, message,
+            hint: "Other clients waited for the one session of this sandbox.")
+    }
 }

@@ -68,9 +68,11 @@ struct EngineState: Sendable {
     struct Cleanup: Sendable {
         var client: SessionClientID
         /// An exchange was not ended by a Sync.
-        var needsSync: Bool
+        var needsSync = false
         /// It may have left settings, temporary tables, locks or cursors behind.
-        var needsReset: Bool
+        var needsReset = false
+        /// A question about the session had no answer: it is not asked again.
+        var wasNotUnderstood = false
     }
 
     /// The most names of custom settings that are looked for.

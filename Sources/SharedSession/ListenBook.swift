@@ -11,6 +11,8 @@ struct ListenBook: Sendable, Hashable {
 
     private struct Level: Sendable, Hashable {
         var savepoint: String?
+        /// How often that name was given in a row, as drivers do before each statement.
+        var depth = 1
         var changes: [Change] = []
     }
 
@@ -19,6 +21,10 @@ struct ListenBook: Sendable, Hashable {
     private var levels = [Level()]
 
     var isEmpty: Bool { self.channels.isEmpty }
+    /// How much it remembers: channels, savepoints, and LISTENs of the transaction.
+    var size: Int {
+        self.levels.reduce(self.channels.count + self.levels.count) { $0 + $1.changes.count }
+    }
 
     /// A statement was completed, with this tag.
     mutating func completed(_ effect: StatementEffect, tag: String) {
@@ -28,7 +34,7 @@ struct ListenBook: Sendable, Hashable {
         case .unlistenAll: self.note(.unlistenAll)
         case .commit: self.ended(committed: tag == "COMMIT")
         case .rollback: self.ended(committed: false)
-        case .savepoint(let name): self.levels.append(Level(savepoint: name))
+        case .savepoint(let name): self.savepoint(name)
         case .rollbackTo(let name): self.rollBack(to: name)
         case .release(let name): self.release(name)
         case .none, .begin, .prepare, .deallocate, .deallocateAll, .discardAll, .resetAll,
@@ -51,16 +57,28 @@ struct ListenBook: Sendable, Hashable {
         self.levels[self.levels.count - 1].changes.append(change)
     }
 
+    private mutating func savepoint(_ name: String) {
+        let last = self.levels.count - 1
+        if self.levels[last].savepoint == name, self.levels[last].changes.isEmpty {
+            self.levels[last].depth += 1
+        } else {
+            self.levels.append(Level(savepoint: name))
+        }
+    }
+
     private mutating func rollBack(to name: String) {
         guard let index = self.levels.lastIndex(where: { $0.savepoint == name }) else { return }
+        let depth = self.levels[index].depth
         self.levels.removeSubrange(index...)
-        self.levels.append(Level(savepoint: name))
+        self.levels.append(Level(savepoint: name, depth: depth))
     }
 
     private mutating func release(_ name: String) {
         guard let index = self.levels.lastIndex(where: { $0.savepoint == name }) else { return }
         let changes = self.levels[index...].flatMap(\.changes)
+        let depth = self.levels[index].depth
         self.levels.removeSubrange(index...)
+        if depth > 1 { self.levels.append(Level(savepoint: name, depth: depth - 1)) }
         self.levels[self.levels.count - 1].changes += changes
     }
 

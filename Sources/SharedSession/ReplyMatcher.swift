@@ -43,7 +43,8 @@ struct ReplyMatcher: Sendable {
         /// A slot was answered for good: ParseComplete, CloseComplete, CommandComplete,
         /// EmptyQueryResponse, PortalSuspended. A Query has one of these for each statement.
         case completed(ReplySlot.Kind, StatementEffect, MessageType, ByteBuffer, isHidden: Bool)
-        case failed(ByteBuffer)
+        /// An error; `isLast` where it answers the last message of the call.
+        case failed(ByteBuffer, isLast: Bool)
         case notice(ByteBuffer)
         case notification(ByteBuffer)
         case parameter(ByteBuffer)
@@ -136,8 +137,9 @@ struct ReplyMatcher: Sendable {
 
     private mutating func fail(_ whole: ByteBuffer) -> Step {
         self.hasFailed = true
+        let isLast = self.firstSlot == self.slots.count - 1
         while let slot = self.slot, !slot.endsReady { self.firstSlot += 1 }
-        return .failed(whole)
+        return .failed(whole, isLast: isLast)
     }
 
     private mutating func ready(_ whole: ByteBuffer) -> Step {

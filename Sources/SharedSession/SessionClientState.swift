@@ -52,6 +52,8 @@ struct SessionClientState: Sendable {
     var isNoticed = false
     /// Since when it, holding the lease, has sent nothing and taken nothing.
     var silentSince: NIODeadline?
+    /// Bytes that came since.
+    var bytesSince = 0
     /// Messages until the next Sync are dropped, as behind every error of the extended protocol.
     var isSkipping = false
     /// Something was sent to the engine that no ReadyForQuery has answered yet.

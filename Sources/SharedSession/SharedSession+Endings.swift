@@ -23,6 +23,7 @@ extension SharedSession {
 
     /// A client is gone; what it leaves in the engine is cleaned up next.
     mutating func forget(_ id: SessionClientID, closing: Bool = false) {
+        let isDirty = self.mustLook(at: id)
         guard var client = self.clients.removeValue(forKey: id) else { return }
         if closing { self.actions.append(.close(id)) }
         self.queue.remove(id)
@@ -35,7 +36,6 @@ extension SharedSession {
         }
         let isHolder = self.holder == id
         let isPinned = self.pinned == id
-        let isDirty = !client.dirty.isDisjoint(with: [.session, .mayRunStoredCode])
         if isHolder {
             self.holder = nil
             if case .client(id) = self.call?.owner { self.dropGathered() }
@@ -43,9 +43,11 @@ extension SharedSession {
         if isPinned { self.pinned = nil }
         if self.settled == id { self.settled = nil }
         guard isHolder || isPinned || isDirty else { return }
-        self.engine.cleanup = .init(
-            client: id, needsSync: isHolder && (client.hasOpenExchange || self.call != nil),
-            needsReset: isPinned || isDirty)
+        var cleanup = self.engine.cleanup ?? .init(client: id)
+        cleanup.needsSync =
+            cleanup.needsSync || isHolder && (client.hasOpenExchange || self.call != nil)
+        cleanup.needsReset = cleanup.needsReset || isPinned || isDirty
+        self.engine.cleanup = cleanup
         if isDirty { self.engine.settings = nil }
     }
 
@@ -60,7 +62,9 @@ extension SharedSession {
         }
         if cleanup.needsReset {
             // What the page has set goes, too, and must come back.
-            if self.engine.pageHadIt { return self.lookAtPage(now: now) }
+            if self.engine.pageHadIt, !cleanup.wasNotUnderstood {
+                return self.lookAtPage(now: now)
+            }
             return self.start(.reset, Self.resetQuery)
         }
         self.engine.cleanup = nil
@@ -79,6 +83,10 @@ extension SharedSession {
             }
             guard Self.isKnown(type) else {
                 _ = self.refuse(id, type)
+                return
+            }
+            guard total <= Self.smallMessageBytes || !Self.isSmall(type) else {
+                _ = self.refuse(id, "invalid message length")
                 return
             }
             switch type {
@@ -119,40 +127,6 @@ extension SharedSession {
             self.clients[id]?.isSkipping = true
         }
         self.lookAtInbox(of: id, now: now)
-    }
-
-    /// A statement that is too long is refused as the engine would: a transaction fails by it.
-    mutating func tooLong(_ type: MessageType, _ id: SessionClientID) -> Bool {
-        guard type == .query || self.call == nil || self.call?.isRunning == false else {
-            return false
-        }
-        guard self.runsFirstBeforeRefusal(type) else { return false }
-        self.clients[id]?.inbox.skipMessage()
-        self.begin(id, [])
-        self.openCall(id)
-        self.call?.substitute = PostgresError(
-            severity: .error, sqlState: SQLState(rawValue: "54000"),
-            message: "a statement of more than \(self.limits.statementBytes) bytes",
-            hint: "Use COPY or parameters for data.")
-        if type == .query {
-            self.call?.matcher.expect(.query([]))
-            self.gather(PostgresMessage.query(Self.refused))
-            self.runGathered()
-        } else {
-            self.call?.matcher.expect(.bind)
-            self.gather(SessionMessage.parse("", text: Self.refused))
-            self.runWithoutSync()
-        }
-        return false
-    }
-
-    /// A text that no engine takes.
-    static let refused = "refused"
-
-    private mutating func runsFirstBeforeRefusal(_ type: MessageType) -> Bool {
-        guard self.call != nil else { return true }
-        self.runWithoutSync()
-        return false
     }
 
     // MARK: Cancel

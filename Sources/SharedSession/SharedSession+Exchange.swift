@@ -95,6 +95,14 @@ extension SharedSession {
         }
     }
 
+    /// Whether Postgres takes no more of it than ``smallMessageBytes``.
+    static func isSmall(_ type: MessageType) -> Bool {
+        switch type {
+        case .execute, .describe, .close, .sync, .flush, .copyDone, .copyFail, .terminate: true
+        default: false
+        }
+    }
+
     mutating func refuse(_ id: SessionClientID, _ type: MessageType) -> Bool {
         self.refuse(id, "invalid frontend message type \(type.rawValue)")
     }
@@ -117,7 +125,12 @@ extension SharedSession {
         guard let plan = self.plan(text, id) else { return false }
         self.begin(id, plan.flags)
         if plan.changesSettings { self.clients[id]?.changesSettings = true }
+        guard self.clients[id]?.statements.isOverfull(self.limits.statements) == false else {
+            self.end(id, .tooManyStatements)
+            return false
+        }
         if plan.copiesIn {
+            guard self.capabilities.copiesIn else { return self.refuse(.query, id, .noCopyIn) }
             self.clients[id]?.copy = CopyIn(plan, isIdle: self.engine.status == .idle)
             return true
         }
@@ -193,12 +206,17 @@ extension SharedSession {
         guard let name = body.readText() else { return self.refuse(id, "invalid message format") }
         let rest = body
         guard let text = body.readText() else { return self.refuse(id, "invalid message format") }
-        guard self.clients[id]?.statements.isFull == false else {
+        guard self.clients[id]?.statements.isFull(self.limits.statements) == false else {
             self.end(id, .tooManyStatements)
             return false
         }
         guard let plan = self.plan(text, id), var table = self.clients[id]?.statements else {
             return false
+        }
+        let effect = (plan.statements.first?.effect ?? .none).compacted
+        let copyBytes = table.copyBytes + (effect.copyText?.readableBytes ?? 0)
+        guard effect.copyText == nil || copyBytes <= self.limits.copyStatementBytes else {
+            return self.refuse(.parse, id, .tooLong(self.limits.copyStatementBytes))
         }
         let key = StatementTable.key(name)
         self.openCall(id)
@@ -211,8 +229,8 @@ extension SharedSession {
         sent.writeImmutableBuffer(body)
         let number = table.numberToPrepare(key)
         let entry = StatementTable.Entry(
-            number: number, kept: .parse(plan.isRewritten ? sent : rest), flags: plan.flags,
-            effect: plan.statements.first?.effect ?? .none, changesSettings: plan.changesSettings)
+            number: number, kept: self.kept(plan.isRewritten ? sent : rest), flags: plan.flags,
+            effect: effect, changesSettings: plan.changesSettings)
         self.gather(SessionMessage.parse(table.engineName(number), rest: sent))
         self.expect(.parse(key, entry), id)
         if plan.isRewritten { self.call?.plan = plan }
@@ -237,7 +255,7 @@ extension SharedSession {
         else { return false }
         self.begin(id, entry.flags)
         if entry.changesSettings { self.clients[id]?.changesSettings = true }
-        self.note(entry.effect, portal.text, id)
+        guard self.note(entry.effect, StatementTable.key(portal), id) else { return false }
         let taken = there - front.readableBytes
         self.clients[id]?.inbox.pass(total - taken)
         self.skipFront(taken, id)
@@ -256,12 +274,25 @@ extension SharedSession {
         _ = self.clients[id]?.inbox.take(count)
     }
 
+    /// Whether the client is still there.
     private mutating func note(
         _ effect: StatementEffect, _ portal: String, _ id: SessionClientID
-    ) {
+    ) -> Bool {
         self.clients[id]?.portals[portal] = effect == .none ? nil : effect
         if effect == .deallocateAll { self.clients[id]?.statements.hideAll() }
         if case .deallocate(let name) = effect { self.clients[id]?.statements.retire(name) }
+        guard effect != .none, let portals = self.clients[id]?.portals else { return true }
+        let bytes = portals.values.reduce(0) { $0 + ($1.copyText?.readableBytes ?? 0) }
+        if portals.count > self.limits.portals || bytes > self.limits.copyStatementBytes {
+            self.end(id, .tooManyPortals)
+        }
+        return self.clients[id] != nil
+    }
+
+    /// A copy, because what came holds on to all that came with it.
+    private func kept(_ bytes: ByteBuffer) -> StatementTable.Kept? {
+        guard bytes.readableBytes <= self.limits.keptStatementBytes else { return nil }
+        return .parse(ByteBuffer(bytes: bytes.readableBytesView))
     }
 
     private mutating func takeSmall(
@@ -291,7 +322,7 @@ extension SharedSession {
         guard var body = self.clients[id]?.inbox.peek(total).messageBody,
             let portal = body.readText()
         else { return nil }
-        return self.clients[id]?.portals[portal.text]?.copyText
+        return self.clients[id]?.portals[StatementTable.key(portal)]?.copyText
     }
 
     private mutating func executeCopy(
@@ -303,6 +334,7 @@ extension SharedSession {
         }
         _ = self.clients[id]?.inbox.take(total)
         self.begin(id, [])
+        guard self.capabilities.copiesIn else { return self.refuse(.execute, id, .noCopyIn) }
         self.clients[id]?.copy = CopyIn(extended: text)
         return true
     }
@@ -313,7 +345,7 @@ extension SharedSession {
             return self.refuse(id, "invalid message format")
         }
         self.begin(id, [])
-        self.expect(.execute(self.clients[id]?.portals[portal.text] ?? .none), id)
+        self.expect(.execute(self.clients[id]?.portals[StatementTable.key(portal)] ?? .none), id)
         self.gather(whole)
         self.runIfLarge(id)
         return true
@@ -328,7 +360,7 @@ extension SharedSession {
         }
         self.begin(id, [])
         guard kind == UInt8(ascii: "S") else {
-            if type == .close { self.clients[id]?.portals[name.text] = nil }
+            if type == .close { self.clients[id]?.portals[StatementTable.key(name)] = nil }
             self.expect(type == .close ? .close(nil) : .describePortal, id)
             self.gather(whole)
             return true

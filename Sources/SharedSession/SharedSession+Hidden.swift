@@ -148,9 +148,15 @@ extension SharedSession {
         self.settled = nil
     }
 
+    private mutating func notUnderstood() {
+        self.end(all: .notUnderstood)
+        self.engine.cleanup?.wasNotUnderstood = true
+        self.engine.needsPageLook = true
+    }
+
     private mutating func sawEngine(_ call: EngineCall) {
         guard let info = SessionInspection.readEngine(call.rows) else {
-            return self.end(all: .notUnderstood)
+            return self.notUnderstood()
         }
         self.engine.info = info
         for parameter in info.reported { self.engine.reported[parameter.name] = parameter.value }
@@ -159,7 +165,7 @@ extension SharedSession {
     private mutating func sawSession(_ purpose: HiddenPurpose, _ call: EngineCall) {
         guard let info = self.engine.info ?? self.engine.lastInfo,
             let seen = SessionInspection.read(call.rows, engine: info)
-        else { return self.end(all: .notUnderstood) }
+        else { return self.notUnderstood() }
         if let storedCode = seen.storedCode {
             self.engine.storedCode = storedCode
             self.engine.noteCustomSettings(storedCode.customSettings.sorted())
@@ -172,7 +178,10 @@ extension SharedSession {
                 self.settled = nil
                 self.engine.needsPageLook = false
                 self.engine.pageHadIt = false
-                if self.engine.pageSettings != seen.settings { self.engine.info = nil }
+                if self.engine.pageSettings != seen.settings {
+                    self.engine.lastInfo = info
+                    self.engine.info = nil
+                }
                 self.engine.pageSettings = seen.settings
             }
             return

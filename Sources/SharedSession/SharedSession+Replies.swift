@@ -58,9 +58,9 @@ extension SharedSession {
             guard client == nil || !isHidden else { return true }
             let seen = self.completed(kind, effect, type, whole, client)
             if !isHidden { self.forward(seen, client) }
-        case .failed(let whole) where self.call?.preface == .underWay:
+        case .failed(let whole, _) where self.call?.preface == .underWay:
             self.prefaceFailed(whole, client)
-        case .failed(let whole): self.failed(whole, client)
+        case .failed(let whole, let isLast): self.failed(whole, isLast: isLast, client)
         case .notice(let whole):
             guard self.call?.preface != .underWay, !Self.isEngineNoise(whole) else { return true }
             self.forward(whole, client)
@@ -94,12 +94,14 @@ extension SharedSession {
         self.output.write(bytes, to: client, into: &self.actions)
     }
 
-    private mutating func failed(_ whole: ByteBuffer, _ client: SessionClientID?) {
+    private mutating func failed(
+        _ whole: ByteBuffer, isLast: Bool, _ client: SessionClientID?
+    ) {
         self.call?.error = whole
         guard let client else { return }
         if self.call?.isProbe == true, self.call?.sawCopyIn == true { return }
         self.clients[client]?.hasFailed = true
-        if let substitute = self.call?.substitute {
+        if let substitute = self.call?.substitute, isLast {
             self.write(substitute.encoded(), client)
         } else {
             let table = self.clients[client]?.statements
@@ -134,6 +136,9 @@ extension SharedSession {
     /// A statement that matters here was run.
     private mutating func took(_ effect: StatementEffect, tag: String, _ id: SessionClientID) {
         self.clients[id]?.listens.completed(effect, tag: tag)
+        if let listens = self.clients[id]?.listens, listens.size > self.limits.channels {
+            return self.end(id, .tooManyChannels)
+        }
         switch effect {
         case .prepare(let name, let entry):
             self.clients[id]?.statements.confirm(
@@ -195,7 +200,7 @@ extension SharedSession {
     private mutating func clientCallEnded(
         _ id: SessionClientID, _ call: EngineCall, now: NIODeadline
     ) {
-        self.clients[id]?.silentSince = now
+        self.restartSilence(id, now: now)
         self.engine.needsPoke = call.notifications.isEmpty
         self.engine.lastSender = self.clients[id]?.arrival.cancelKey.processID ?? 0
         if self.clients[id]?.copy != nil { return self.copyCallEnded(id, call) }

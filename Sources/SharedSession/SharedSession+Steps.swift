@@ -151,7 +151,7 @@ extension SharedSession {
             self.actions.append(.log(.served(id, waited: now - since)))
         }
         self.clients[id]?.waitingSince = nil
-        self.clients[id]?.silentSince = now
+        self.restartSilence(id, now: now)
         guard self.clients[id]?.isGreeted == true else {
             self.greet(id)
             self.leaseEnded(id, now: now)

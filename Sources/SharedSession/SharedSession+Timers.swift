@@ -19,7 +19,7 @@ extension SharedSession {
         guard self.engine.presence != .gone else { return }
         if let ends = self.silenceEnds, now >= ends, let holder = self.holder {
             self.actions.append(.log(.holderTimedOut(holder)))
-            self.end(holder, .idle)
+            self.end(holder, self.silence(of: holder))
         }
         for id in self.queue.all { self.tick(waiting: id, now: now) }
         self.settle(now: now)
@@ -56,8 +56,32 @@ extension SharedSession {
             let since = client.silentSince,
             let waiting = self.queue.first.flatMap({ self.clients[$0]?.waitingSince })
         else { return nil }
-        if let call = self.call, call.isRunning, !client.isStalled { return nil }
+        if let call = self.call {
+            guard call.isRunning ? client.isStalled : !self.engine.isStalled else { return nil }
+        }
         return max(since, waiting) + self.limits.idleTimeout
+    }
+
+    private func silence(of id: SessionClientID) -> ClientEnding {
+        guard let client = self.clients[id] else { return .idle }
+        if client.isStalled { return .slowToRead }
+        let isSending = self.call != nil || client.copy != nil || !client.inbox.isEmpty
+        return isSending ? .slowToSend : .idle
+    }
+
+    mutating func restartSilence(_ id: SessionClientID, now: NIODeadline) {
+        self.clients[id]?.silentSince = now
+        self.clients[id]?.bytesSince = 0
+    }
+
+    /// A client that sends a byte now and then keeps nobody waiting for longer than a silent one.
+    mutating func noteProgress(_ id: SessionClientID, _ bytes: Int, now: NIODeadline) {
+        guard self.holder == id else { return }
+        self.clients[id]?.bytesSince += bytes
+        guard let since = self.clients[id]?.bytesSince, since >= self.limits.progressBytes else {
+            return
+        }
+        self.restartSilence(id, now: now)
     }
 
     private var holderLabel: String {

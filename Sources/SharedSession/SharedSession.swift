@@ -77,8 +77,8 @@ package struct SharedSession: Sendable {
         now: NIODeadline
     ) {
         guard self.clients[id] != nil else { return }
+        self.noteProgress(id, bytes.readableBytes, now: now)
         self.clients[id]?.inbox.receive(bytes)
-        if self.holder == id { self.clients[id]?.silentSince = now }
         self.lookAtInbox(of: id, now: now)
         self.settle(now: now)
         self.updatePause(id)
@@ -99,11 +99,12 @@ package struct SharedSession: Sendable {
     ) {
         self.clients[id]?.isStalled = isStalled
         if self.holder == id {
-            self.clients[id]?.silentSince = now
+            self.restartSilence(id, now: now)
         } else if !isStalled {
             self.sendNotifications(id)
         }
         self.settle(now: now)
+        self.updatePause(id)
     }
 
     // MARK: Engine
@@ -125,6 +126,7 @@ package struct SharedSession: Sendable {
     /// sends it something large is not read meanwhile.
     package mutating func engineStalled(_ isStalled: Bool, now: NIODeadline) {
         self.engine.isStalled = isStalled
+        if let holder = self.holder { self.restartSilence(holder, now: now) }
         self.settle(now: now)
     }
 
@@ -145,7 +147,8 @@ package struct SharedSession: Sendable {
     /// A client is read as long as what it sends has a place to go.
     mutating func updatePause(_ id: SessionClientID) {
         guard let client = self.clients[id] else { return }
-        var mustPause = client.inbox.readableBytes >= self.limits.queuedBytes
+        // Who takes no answers gets no more of them.
+        var mustPause = client.inbox.readableBytes >= self.limits.queuedBytes || client.isStalled
         if self.holder == id, client.owedReady == nil {
             if self.call == nil {
                 mustPause = false

@@ -28,6 +28,11 @@ enum StatementEffect: Sendable, Hashable {
         if case .copyIn(let text) = self { text } else { nil }
     }
 
+    /// The same, without what its text holds on to.
+    var compacted: StatementEffect {
+        self.copyText.map { .copyIn(ByteBuffer(bytes: $0.readableBytesView)) } ?? self
+    }
+
     /// The tag that the client must see, where another statement was run in its place.
     var tag: String? {
         switch self {

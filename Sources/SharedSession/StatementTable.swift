@@ -31,8 +31,6 @@ struct StatementTable: Sendable {
         }
     }
 
-    /// Statements a client may have at once. Postgres has no limit but memory.
-    static let maximumCount = 10_000
     /// The number of the unnamed statement.
     static let unnamed = 0
 
@@ -52,7 +50,13 @@ struct StatementTable: Sendable {
 
     func engineName(_ number: Int) -> String { "\(self.prefix)\(number)" }
 
-    var isFull: Bool { self.entries.count + self.pending.count >= Self.maximumCount }
+    func isFull(_ limit: Int) -> Bool { self.entries.count + self.pending.count >= limit }
+    func isOverfull(_ limit: Int) -> Bool { self.entries.count + self.pending.count > limit }
+    /// Bytes of COPY statements in it.
+    var copyBytes: Int {
+        let all = self.entries.values.lazy.map(\.effect) + self.pending.values.lazy.map(\.effect)
+        return all.reduce(0) { $0 + ($1.copyText?.readableBytes ?? 0) }
+    }
     var isEmpty: Bool { self.entries.isEmpty && !self.mayHaveUnnamed }
 
     /// A name as the engine's table of statements has it: its first 63 bytes.
