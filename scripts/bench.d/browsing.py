@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -65,14 +66,14 @@ RESULT = "select repeat('x', 1000) from generate_series(1, 300)"
 
 EPILOGUE = """
 The engine runs in a worker of a page in headless Chromium, the page is shared at a relay on this
-machine by its plain HTTP door, and clients (TLS, SCRAM) come by loopback. Every round measures each
-pair at once, every other round the other way about; a ratio or a difference is of one round.
+machine by its plain HTTP door, and clients (TLS, SCRAM) come by loopback. In a round each side of a
+pair is measured twice (A B B A, then B A A B); a ratio or a difference is of one round.
   latency     `select 1` by one client through relay and page, beside execProtocolRaw of the same
               call's bytes in the page; the clocks are read before the send and after the reply
   select      pgbench, 10 clients (a thread each), beside one client; -M simple and prepared
   write       the same with transactions of four statements
   copy        COPY out, thrown away by a client, beside the same call thrown away in the page, in a
-              new tab, twice each (A B B A). Memory: the highest resident set of the tab's process
+              new tab. Memory: the highest resident set of the tab's process
               (VmHWM, reset before); what the page's JavaScript has, its buffers and garbage
               included, asked every 100 ms; and bytes of the reply that had come to the page and
               were not yet gone from its WebSocket
@@ -149,8 +150,8 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         epilog=EPILOGUE, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
-    parser.add_argument("--seconds", type=float, default=4, metavar="S",
-                        help="how long a closed loop runs (default 4)")
+    parser.add_argument("--seconds", type=float, default=2, metavar="S",
+                        help="how long a closed loop runs (default 2)")
     parser.add_argument("--mb", type=int, default=200, metavar="N",
                         help="MB of the COPY (default 200)")
     parser.add_argument("--shares", type=int, default=8, metavar="N",
@@ -241,7 +242,7 @@ class BrowserBench:
                 file.write(json.dumps(record) + "\n")
 
     def measure(self, name: str, turn: int) -> dict[str, float]:
-        """One measure, once: both sides, every other time the other one first."""
+        """One measure in one round."""
         if name == "relay":
             return self.relay_memory(turn)
         if name == "copy":
@@ -255,11 +256,7 @@ class BrowserBench:
                 "alone": lambda: self.pgbench(script, mode, 1),
                 "shared": lambda: self.pgbench(script, mode, CLIENTS),
             }
-        figures: dict[str, float] = {}
-        for side in sides if turn % 2 == 0 else reversed(sides):
-            for key, figure in sides[side]().items():
-                figures[f"{side}_{key}"] = figure
-        return figures
+        return both_sides(sides, turn)
 
     # Latency
 
@@ -294,7 +291,7 @@ class BrowserBench:
         return COPY.format(rows=self.chosen.mb * 1000)
 
     def copy(self, turn: int) -> dict[str, float]:
-        """Both sides twice (A B B A) in a new tab: what only grows with time cancels out."""
+        """Both sides, in a new tab."""
         tab = SharedTab(self.chromium, self.server)
         try:
             environment = tab.share(self.relay)
@@ -306,16 +303,9 @@ class BrowserBench:
             tab.ask("watchFor", "generate_series")
             for side in ("shared", "alone"):
                 sides[side]()
-            order = ["alone", "shared"] if turn % 2 == 0 else ["shared", "alone"]
-            runs = [(side, sides[side]()) for side in (*order, *reversed(order))]
+            return both_sides(sides, turn)
         finally:
             tab.tab.close()
-        figures = {}
-        for side in sides:
-            ours = [run for name, run in runs if name == side]
-            for key in ours[0]:
-                figures[f"{side}_{key}"] = sum(run[key] for run in ours) / len(ours)
-        return figures
 
     def shared_copy(self, tab: SharedTab, environment: dict[str, str]) -> dict[str, float]:
         """By a client that throws the bytes away, while the page's memory is looked at."""
@@ -375,6 +365,18 @@ class BrowserBench:
             tab.tab.close()
             self.supervisor.stop(relay.process)
         return {"share_mib": grown / self.chosen.shares / MEBIBYTE, "first_mib": before / MEBIBYTE}
+
+
+def both_sides(
+    sides: dict[str, Callable[[], dict[str, float]]], turn: int
+) -> dict[str, float]:
+    """Means of both sides, each measured twice (A B B A): a drift of the machine cancels out."""
+    order = list(sides) if turn % 2 == 0 else list(reversed(sides))
+    runs = [(side, sides[side]()) for side in (*order, *reversed(order))]
+    return {
+        f"{side}_{key}": statistics.fmean(run[key] for name, run in runs if name == side)
+        for side, first in runs[:2] for key in first
+    }
 
 
 def table(records: list[dict], wanted: Sequence[str]) -> str:

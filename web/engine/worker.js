@@ -7,7 +7,7 @@
 import { Engine } from './engine.js';
 
 /** Pieces of a long reply under way to the page at once. */
-const PIECES_UNDER_WAY = 4;
+const PIECES_UNDER_WAY = 2;
 
 let engine;
 /** By call: pieces under way, and who waits for one of them to be taken. */
