@@ -29,6 +29,14 @@ struct StatementTable: Sendable {
             case .parse(let bytes), .prepare(let bytes): bytes.readableBytes
             }
         }
+
+        /// The same in a buffer of its own: a slice would keep all that was read with it.
+        var compacted: Kept {
+            switch self {
+            case .parse(let bytes): .parse(ByteBuffer(bytes: bytes.readableBytesView))
+            case .prepare(let bytes): .prepare(ByteBuffer(bytes: bytes.readableBytesView))
+            }
+        }
     }
 
     /// The number of the unnamed statement.
@@ -99,7 +107,12 @@ struct StatementTable: Sendable {
         self.forget(name)
         var entry = entry
         let bytes = entry.kept?.readableBytes ?? 0
-        if self.keptBytes + bytes > limit { entry.kept = nil } else { self.keptBytes += bytes }
+        if self.keptBytes + bytes > limit {
+            entry.kept = nil
+        } else {
+            entry.kept = entry.kept?.compacted
+            self.keptBytes += bytes
+        }
         self.entries[name] = entry
     }
 

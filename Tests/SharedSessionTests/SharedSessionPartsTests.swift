@@ -60,6 +60,23 @@ struct StatementTableTests {
         #expect(table.resolve("s").number != number)
     }
 
+    /// What a client sends is read in pieces of up to 64 KiB, and statements are slices of them.
+    @Test func `a statement that is kept does not keep what was read with it`() throws {
+        var table = StatementTable(client: SessionClientID(rawValue: 1))
+        var read = ByteBuffer(repeating: 0x78, count: 64 * 1024)
+        let front = read.readSlice(length: 9)
+        let slice = try #require(front)
+        let entry = StatementTable.Entry(
+            number: 1, kept: .parse(slice), flags: [], effect: .none)
+        table.confirm("s", entry, keeping: 1_000)
+        guard case .parse(let kept)? = table.kept.first?.entry.kept else {
+            Issue.record("it is not kept")
+            return
+        }
+        #expect(kept == slice)
+        #expect(kept.storageCapacity < 1_024)
+    }
+
     @Test func `no more than the bound is kept for a restart`() {
         var table = StatementTable(client: SessionClientID(rawValue: 3))
         for (index, name) in ["a", "b"].enumerated() {
