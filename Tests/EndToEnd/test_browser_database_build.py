@@ -45,6 +45,12 @@ class Build:
         address = f"{share_id or self.id}.localhost:{port or self.relay.http_port}"
         self.tab.ask("build.connect", f"ws://{address}?token={token or self.token}")
 
+    def share(self) -> None:
+        """Connects, and waits until the relay serves it."""
+        self.connect()
+        asked = ("GET", f"/v1/shares/{self.id}", self.token)
+        wait_for("the share to be served", lambda: '"online"' in self.relay.request(*asked)[1])
+
     def refused(self, **options) -> bool:
         """Whether a connection is refused before it is one."""
         try:
@@ -90,7 +96,7 @@ def new_build(stage: BrowserStage, page_relay: PageRelay, covers) -> Iterator[Ca
         tabs.append(tab)
         tab.ask("build.boot", {})
         build = Build(tab, relay, token or relay.token("builder"))
-        build.connect()
+        build.share()
         return build
 
     yield open_build
@@ -272,7 +278,7 @@ def test_a_page_that_stops_sharing_ends_its_clients_and_may_share_again(build):
     with pytest.raises(Refused) as caught:
         WireClient(endpoint)
     assert caught.value.state == "57P03"
-    build.connect()
+    build.share()
     with WireClient(endpoint) as client:
         assert client.query("select to_regclass('kept')") == [[None]]
 

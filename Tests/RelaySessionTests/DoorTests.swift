@@ -256,6 +256,9 @@ struct DoorTests {
             let metrics = try await relay.api("GET", "/metrics", token: token)
             #expect(metrics.status == 200)
             #expect(!metrics.body.contains(token))
+            let plain = try await relay.api("GET", "/?token=\(token)", token: token)
+            #expect(plain.status == 404)
+            #expect(!(plain.head + plain.body).contains(token))
             page.send(ByteBuffer(string: "garbage"))
             #expect(try await page.closed()?.reason.contains(token) == false)
             for query in ["token=\(token)&token=\(token)", "token=%\(token)", "tokens=\(token)"] {
