@@ -77,7 +77,11 @@ struct StatementTable: Sendable {
     /// The statement of a name; for one that is not there, one that is not there in the engine
     /// either, so that the engine says so.
     mutating func resolve(_ name: String) -> Entry {
-        if let entry = self.pending[name] ?? self.entries[name] { return entry }
+        if let entry = self.pending[name] ?? self.entries[name] {
+            // It may be closed by the time an error names it.
+            self.shown[entry.number] = name
+            return entry
+        }
         let entry = Entry(number: self.take(), kept: nil, flags: .all, effect: .none)
         self.shown[entry.number] = name
         return entry

@@ -110,7 +110,19 @@ extension SharedSessionPostgresTests {
     }
 }
 
-struct ErrorTranslationFindings {
+struct StatementFindingsTests {
+    @Test func `a statement that was closed is named by its own name in what follows`() {
+        var table = StatementTable(client: SessionClientID(rawValue: 3))
+        let number = table.numberToPrepare("s")
+        table.confirm(
+            "s", .init(number: number, kept: nil, flags: [], effect: .none), keeping: 100)
+        table.exchangeEnded()
+        table.retire("s")
+        #expect(table.resolve("s").number == number)
+        table.forget("s")
+        #expect(table.name(of: number) == "s")
+    }
+
     @Test func `the unnamed statement has no name where Postgres gives it none`() {
         var table = StatementTable(client: SessionClientID(rawValue: 3))
         _ = table.numberToPrepare("")

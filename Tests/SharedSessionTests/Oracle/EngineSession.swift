@@ -8,6 +8,8 @@ struct EngineQuirks: Hashable, Sendable {
     var surplusReady = false
     /// Every ROLLBACK comes with a warning `# 1743: …`.
     var rollbackWarnings = false
+    /// Never says ParameterStatus.
+    var hidesParameters = false
 }
 
 /// One Postgres backend, driven as PGlite is driven: by calls, each answered by all its bytes.
@@ -95,6 +97,7 @@ final class EngineSession {
                     body.writeInteger(UInt8(0))
                 })
         }
+        if self.quirks.hidesParameters, message.isType("S") { return }
         guard message.isType("A") else {
             reply.writeImmutableBuffer(message.whole)
             return
