@@ -23,7 +23,8 @@ extension SharedSession {
 
     /// A client is gone; what it leaves in the engine is cleaned up next.
     mutating func forget(_ id: SessionClientID, closing: Bool = false) {
-        let isDirty = self.mustLook(at: id)
+        // Of whoever the session is not with any more nothing is left in it.
+        let isDirty = self.settled == id && self.mustLook(at: id)
         guard var client = self.clients.removeValue(forKey: id) else { return }
         if closing { self.actions.append(.close(id)) }
         self.queue.remove(id)
@@ -51,10 +52,22 @@ extension SharedSession {
         if isDirty { self.engine.settings = nil }
     }
 
+    /// A pipeline without its Sync is undone as in Postgres: a Sync alone would commit it.
+    private mutating func abortPipeline() -> Bool {
+        var call = EngineCall(.hidden(.sync), generation: self.engine.generation)
+        call.matcher.expect(.bind, isHidden: true)
+        call.matcher.expect(.sync, isHidden: true)
+        self.call = call
+        self.gather(SessionMessage.parse("", text: Self.refused))
+        self.gather(SessionMessage.sync)
+        self.runGathered()
+        return false
+    }
+
     mutating func stepCleanup(now: NIODeadline) -> Bool {
         guard let cleanup = self.engine.cleanup else { return true }
         if cleanup.needsSync {
-            return self.start(.sync, SessionMessage.sync, expecting: .sync)
+            return self.abortPipeline()
         }
         if self.engine.status != .idle {
             self.actions.append(.log(.rolledBack(cleanup.client)))

@@ -25,7 +25,7 @@ extension SharedSession {
     }
 
     /// A text that no engine takes.
-    private static let refused = "refused"
+    static let refused = "refused"
 
     /// A statement in front of the inbox that is too long to be read.
     mutating func tooLong(_ type: MessageType, _ id: SessionClientID) -> Bool {

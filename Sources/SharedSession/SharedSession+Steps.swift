@@ -31,7 +31,7 @@ extension SharedSession {
             self.takeEngine()
         case .ours: break
         }
-        if self.engine.cleanup != nil { return self.stepCleanup(now: now) }
+        if self.engine.cleanup != nil, self.holder == nil { return self.stepCleanup(now: now) }
         if let holder = self.holder { return self.stepHolder(holder, now: now) }
         if self.engine.applying != nil { return self.stepApplying() }
         return self.stepBetween(now: now)
@@ -119,6 +119,7 @@ extension SharedSession {
         if let settled = self.settled, settled != id, self.mustLook(at: settled) {
             return self.look(.look(settled), now: now)
         }
+        if let settled = self.settled, settled != id { self.clients[settled]?.dirty = [] }
         guard let current = self.engine.settings else { return self.look(.look(nil), now: now) }
         if self.settled != id {
             if let preface = self.preface(for: id, from: current) {

@@ -53,7 +53,8 @@ struct SharedSessionBoundsTests {
         let words = "terminating connection: its data came too slowly"
         #expect(talk.heard(first) == "G E!(25P03 \(words))")
         #expect(talk.closed == [first])
-        if talk.asked == "S" { talk.reply(Wire.ready()) }
+        #expect(talk.asked == "P() S")
+        talk.reply(Wire.error("42601", "syntax error"), Wire.ready())
         #expect(talk.asked == "Q(select 2) f")
     }
 
@@ -188,7 +189,7 @@ struct SharedSessionBoundsTests {
         let first = talk.greeted(1)
         talk.send(first, Wire.query(self.six { "prepare a\($0) as select 1" }))
         #expect(talk.heard(first) == "E!(53400 too many prepared statements)")
-        #expect(talk.asked == "S")
+        #expect(talk.asked == "P() S")
         talk = self.small()
         let second = talk.greeted(2)
         for number in 0..<6 { talk.send(second, Wire.parse("a\(number)", "select 1")) }
@@ -293,7 +294,7 @@ struct SharedSessionBoundsTests {
             asked.append(talk.asked)
             talk.reply(Wire.ready())
         }
-        #expect(asked.first == "S" && asked.last == "Q(select 2) f")
+        #expect(asked.first == "P() S" && asked.last == "Q(select 2) f")
     }
 }
 
@@ -328,6 +329,35 @@ struct SharedSessionCleanupTests {
         }
         #expect(sets.count == 1 && sets.first?.contains("'work_mem', E'1MB'") == true)
         #expect(talk.others.last == .release)
+    }
+
+    @Test func `who leaves while another has a transaction open takes nothing from it`() {
+        var talk = SharedSessionTranscript()
+        talk.forgetsTraces = false
+        let (first, second) = (talk.greeted(1), talk.greeted(2))
+        talk.send(first, Wire.query("select * from t"))
+        talk.reply(Wire.complete("SELECT 1"), Wire.ready())
+        talk.send(second, Wire.query("begin; create table u (a int)"))
+        talk.reply(Wire.complete("BEGIN"), Wire.complete("CREATE TABLE"), Wire.ready("T"))
+        talk.leave(first)
+        #expect(talk.calls.isEmpty)
+        talk.send(second, Wire.query("commit"))
+        #expect(talk.asked == "Q(commit) f")
+        talk.reply(Wire.complete("COMMIT"), Wire.ready())
+        #expect(talk.heard(second) == "C(BEGIN) C(CREATE TABLE) Z(T) C(COMMIT) Z(I)")
+    }
+
+    @Test func `a pipeline whose client left before its Sync is undone, not committed`() {
+        var talk = SharedSessionTranscript()
+        let id = talk.greeted(1)
+        talk.send(
+            id, Wire.parse("", "insert into t values (1)"), Wire.bind(""), Wire.execute,
+            Wire.flush)
+        talk.reply(Wire.parsed, Wire.bound, Wire.complete("INSERT 0 1"))
+        talk.leave(id)
+        #expect(talk.asked == "P() S")
+        talk.reply(Wire.error("42601", "syntax error at or near \"refused\""), Wire.ready())
+        #expect(talk.session.engine.cleanup?.needsSync != true)
     }
 
     @Test func `rows that were inserted leave nothing to clean up`() {
