@@ -24,7 +24,11 @@ struct CopyIn: Sendable {
 
     /// Within an exchange of the extended protocol.
     let isExtended: Bool
-    private(set) var parts: ArraySlice<(text: ByteBuffer, effect: StatementEffect)>
+    private let plan: StatementPlan
+    /// How many of its statements are done.
+    private var done = 0
+    /// The statement whose turn it is.
+    private(set) var part: StatementPlan?
     /// Whether the transaction is ours, and not begun yet, begun, or none.
     var mustBegin: Bool
     var ownsTransaction = false
@@ -34,27 +38,31 @@ struct CopyIn: Sendable {
     /// Whether the call under way is all that is left of the exchange.
     var isAtItsEnd: Bool {
         switch self.stage {
-        case .plain, .copying: self.parts.count <= 1 && !self.isExtended && !self.ownsTransaction
+        case .plain, .copying: 
+            self.done + 1 >= self.plan.statements.count && !self.isExtended
+                && !self.ownsTransaction
         case .next, .guarded, .probing, .unguarding, .receiving, .ending: false
         }
     }
     var isReceiving: Bool { self.stage == .receiving }
-    var part: (text: ByteBuffer, effect: StatementEffect)? { self.parts.first }
 
     init(_ plan: StatementPlan, isIdle: Bool) {
         self.isExtended = false
-        self.parts = plan.parts()[...]
-        self.mustBegin = isIdle && self.parts.count > 1 && !plan.controlsTransactions
+        self.plan = plan
+        self.mustBegin = isIdle && plan.statements.count > 1 && !plan.controlsTransactions
+        self.part = plan.statements.isEmpty ? nil : plan.part(0)
     }
 
     init(extended text: ByteBuffer) {
         self.isExtended = true
-        self.parts = [(text, .copyIn(text))]
+        self.plan = StatementPlan(copy: text)
         self.mustBegin = false
+        self.part = self.plan
     }
 
     mutating func partEnded(failed: Bool) {
-        self.parts = self.parts.dropFirst()
+        self.done += 1
+        self.part = self.done < self.plan.statements.count ? self.plan.part(self.done) : nil
         self.hasFailed = failed
         self.stage = .next
     }
@@ -82,9 +90,9 @@ extension SharedSession {
             self.clients[id]?.copy?.ownsTransaction = true
             return self.start(.copy(id), "BEGIN")
         }
-        guard part.effect.copyText != nil else {
+        guard part.copiesIn else {
             self.clients[id]?.copy?.stage = .plain
-            self.runQuery(part.text, [part.effect], nil, id)
+            self.runQuery(part, id)
             return false
         }
         guard self.engine.status == .open else { return self.probe(id) }
@@ -95,7 +103,7 @@ extension SharedSession {
     private mutating func probe(_ id: SessionClientID) -> Bool {
         guard let part = self.clients[id]?.copy?.part else { return true }
         self.clients[id]?.copy?.stage = .probing
-        self.runQuery(part.text, [part.effect], nil, id, isProbe: true)
+        self.runQuery(part, id, isProbe: true)
         return false
     }
 
@@ -103,7 +111,8 @@ extension SharedSession {
     private mutating func openCopy(_ id: SessionClientID) {
         guard let part = self.clients[id]?.copy?.part else { return }
         var call = EngineCall(.client(id), generation: self.engine.generation)
-        call.matcher.expect(.query([part.effect]))
+        call.plan = part
+        call.matcher.expect(.query(part.effects))
         self.call = call
         self.gather(SessionMessage.query(part.text))
     }
@@ -190,7 +199,7 @@ extension SharedSession {
         self.dropGathered()
         self.clients[id]?.inbox.skipPassing()
         self.clients[id]?.copy?.stage = .copying
-        self.runQuery(part.text, [part.effect], nil, id)
+        self.runQuery(part, id)
         self.call?.substitute = Self.cancelled
     }
 }

@@ -127,10 +127,15 @@ struct EngineCall: Sendable {
     var error: ByteBuffer?
     /// Of hidden calls alone.
     var rows: [[String?]] = []
+    /// Their bytes.
+    var rowBytes = 0
     /// Statements that were prepared again.
     var prepared: Set<String> = []
     /// NotificationResponses and who sent them.
     var notifications: [(message: ByteBuffer, sender: Int32)] = []
+    var notificationBytes = 0
+    /// Whether there were any.
+    var sawNotifications = false
 
     /// - Parameters:
     ///   - owner: Whose call it is.

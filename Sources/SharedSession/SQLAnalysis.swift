@@ -5,8 +5,14 @@ package import NIOCore
 /// It never says that a statement is legal. Where it sees less than Postgres does, it takes the
 /// statement for one that may do anything.
 package struct SQLAnalysis: Sendable, Hashable {
+    /// The most statements that are told apart in one text. A file of inserts that an ORM sends at
+    /// once has some ten thousand.
+    package static let maximumStatements = 100_000
+
     /// The statements of the text in their order; empty ones are left out.
     package var statements: [SQLStatement]
+    /// Whether there are more than ``maximumStatements``; those in front are listed.
+    package private(set) var hasTooMany = false
 
     /// What any of the statements may do.
     package var flags: SQLStatement.Flags {
@@ -45,7 +51,12 @@ package struct SQLAnalysis: Sendable, Hashable {
         var reader = SQLStatementReader(bytes, knownFunctions: knownFunctions)
         self.statements = []
         while let token = scanner.next() {
-            if let statement = reader.take(token) { self.statements.append(statement) }
+            guard let statement = reader.take(token) else { continue }
+            guard self.statements.count < Self.maximumStatements else {
+                self.hasTooMany = true
+                return
+            }
+            self.statements.append(statement)
         }
         if let statement = reader.finish() { self.statements.append(statement) }
         if scanner.isBroken { self.statements = [Self.unknown(bytes)] }

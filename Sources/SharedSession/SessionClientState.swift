@@ -81,6 +81,14 @@ struct SessionClientState: Sendable {
         self.generation = generation
     }
 
+    /// Plans a text of its own; names that it prepares are announced.
+    mutating func plan(_ text: ByteBuffer, isIdle: Bool) -> StatementPlan {
+        // What the engine reports may still be another client's.
+        StatementPlan(
+            text, standardConformingStrings: self.told["standard_conforming_strings"] != "off",
+            isIdle: isIdle, defaults: self.startup, table: &self.statements)
+    }
+
     /// Who it is, for the words of notices to others.
     var label: String {
         let name =

@@ -29,7 +29,10 @@ extension SharedSession {
     /// A pipeline without an end is run in parts.
     mutating func runIfLarge(_ id: SessionClientID) {
         guard let call = self.call, self.clients[id]?.copy == nil else { return }
-        guard call.sentBytes + call.gathered.readableBytes >= Self.pipelineBytes else { return }
+        guard
+            call.sentBytes + call.gathered.readableBytes >= Self.pipelineBytes
+                || call.matcher.slots.count >= Self.pipelineMessages
+        else { return }
         guard self.clients[id]?.inbox.passingBytes == 0 else { return }
         self.runWithoutSync()
     }

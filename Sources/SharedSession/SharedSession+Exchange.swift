@@ -8,6 +8,8 @@ extension SharedSession {
     /// Bytes of a pipeline that are run without waiting for its Sync, so that no client fills the
     /// page's memory.
     static let pipelineBytes = 1024 * 1024
+    /// Messages of a pipeline that are run so.
+    static let pipelineMessages = 10_000
     /// The most of messages that are short by nature.
     ///
     /// Source: `PQ_SMALL_MESSAGE_LIMIT` in PostgreSQL's `libpq.h`.
@@ -123,6 +125,7 @@ extension SharedSession {
         }
         self.clients[id]?.statements.dropUnnamed()
         guard let plan = self.plan(text, id) else { return false }
+        guard !plan.hasTooMany else { return self.refuse(.query, id, .tooManyInAText) }
         self.begin(id, plan.flags)
         if plan.changesSettings { self.clients[id]?.changesSettings = true }
         guard self.clients[id]?.statements.isOverfull(self.limits.statements) == false else {
@@ -134,22 +137,21 @@ extension SharedSession {
             self.clients[id]?.copy = CopyIn(plan, isIdle: self.engine.status == .idle)
             return true
         }
-        self.runQuery(plan.text, plan.effects, plan, id)
+        self.runQuery(plan, id)
         return false
     }
 
     /// One simple Query of the client's. The CopyFail behind it is ignored, unless a COPY FROM
     /// STDIN was not recognised: such an engine would otherwise wait for what cannot come.
     mutating func runQuery(
-        _ text: ByteBuffer, _ effects: [StatementEffect], _ plan: StatementPlan?,
-        _ id: SessionClientID, isProbe: Bool = false
+        _ plan: StatementPlan, _ id: SessionClientID, isProbe: Bool = false
     ) {
         var call = self.newCall(id)
         call.isProbe = isProbe
         call.plan = plan
-        call.matcher.expect(.query(effects))
+        call.matcher.expect(.query(plan.effects))
         self.call = call
-        self.gather(SessionMessage.query(text))
+        self.gather(SessionMessage.query(plan.text))
         self.gather(PostgresMessage.copyFail("COPY from stdin is not expected here"))
         self.runGathered()
     }
@@ -169,15 +171,8 @@ extension SharedSession {
     }
 
     private mutating func plan(_ text: ByteBuffer, _ id: SessionClientID) -> StatementPlan? {
-        guard let client = self.clients[id] else { return nil }
-        var table = client.statements
-        // What the engine reports may still be another client's.
-        let plan = StatementPlan(
-            text,
-            standardConformingStrings: client.told["standard_conforming_strings"] != "off",
-            isIdle: self.engine.status == .idle, defaults: client.startup, table: &table)
-        self.clients[id]?.statements = table
-        self.engine.noteCustomSettings(plan.customSettings)
+        let plan = self.clients[id]?.plan(text, isIdle: self.engine.status == .idle)
+        self.engine.noteCustomSettings(plan?.customSettings ?? [])
         return plan
     }
 
@@ -210,32 +205,30 @@ extension SharedSession {
             self.end(id, .tooManyStatements)
             return false
         }
-        guard let plan = self.plan(text, id), var table = self.clients[id]?.statements else {
-            return false
-        }
+        guard let plan = self.plan(text, id) else { return false }
         let effect = (plan.statements.first?.effect ?? .none).compacted
-        let copyBytes = table.copyBytes + (effect.copyText?.readableBytes ?? 0)
-        guard effect.copyText == nil || copyBytes <= self.limits.copyStatementBytes else {
+        guard self.mayKeep(effect, id) else {
             return self.refuse(.parse, id, .tooLong(self.limits.copyStatementBytes))
         }
         let key = StatementTable.key(name)
         self.openCall(id)
-        if key.isEmpty, table.mayHaveUnnamed {
-            self.gather(SessionMessage.close(table.engineName(StatementTable.unnamed)))
+        if key.isEmpty, let unnamed = self.clients[id]?.statements.unnamedInEngine {
+            self.gather(SessionMessage.close(unnamed))
             self.call?.matcher.expect(.close(nil), isHidden: true)
         }
         var sent = plan.text
         sent.writeInteger(UInt8(0))
         sent.writeImmutableBuffer(body)
-        let number = table.numberToPrepare(key)
+        guard let number = self.clients[id]?.statements.numberToPrepare(key),
+            let engineName = self.clients[id]?.statements.engineName(number)
+        else { return false }
         let entry = StatementTable.Entry(
             number: number, kept: self.kept(plan.isRewritten ? sent : rest), flags: plan.flags,
             effect: effect, changesSettings: plan.changesSettings)
-        self.gather(SessionMessage.parse(table.engineName(number), rest: sent))
+        self.gather(SessionMessage.parse(engineName, rest: sent))
         self.expect(.parse(key, entry), id)
         if plan.isRewritten { self.call?.plan = plan }
-        table.announce(key, entry)
-        self.clients[id]?.statements = table
+        self.clients[id]?.statements.announce(key, entry)
         self.begin(id, [])
         self.runIfLarge(id)
         return true
@@ -267,6 +260,7 @@ extension SharedSession {
         message.writeText(engineName)
         self.expect(.bind, id)
         self.gather(message)
+        self.runIfLarge(id)
         return true
     }
 
@@ -287,6 +281,13 @@ extension SharedSession {
             self.end(id, .tooManyPortals)
         }
         return self.clients[id] != nil
+    }
+
+    /// Whether a COPY's text may be kept beside those of the client's other ones.
+    private func mayKeep(_ effect: StatementEffect, _ id: SessionClientID) -> Bool {
+        guard let bytes = effect.copyText?.readableBytes else { return true }
+        let there = self.clients[id]?.statements.copyBytes ?? 0
+        return there + bytes <= self.limits.copyStatementBytes
     }
 
     /// A copy, because what came holds on to all that came with it.
@@ -363,6 +364,7 @@ extension SharedSession {
             if type == .close { self.clients[id]?.portals[StatementTable.key(name)] = nil }
             self.expect(type == .close ? .close(nil) : .describePortal, id)
             self.gather(whole)
+            self.runIfLarge(id)
             return true
         }
         let key = StatementTable.key(name)

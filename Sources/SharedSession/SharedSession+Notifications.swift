@@ -17,21 +17,33 @@ extension SharedSession {
         let isOwn = (self.call?.completed ?? 0) > 0
         let own = client.flatMap { self.clients[$0]?.arrival.cancelKey.processID }
         let sender = isOwn ? own ?? self.engine.lastSender : self.engine.lastSender
-        guard (self.call?.notifications.count ?? 0) < Self.maximumInACall else { return }
+        self.call?.sawNotifications = true
         self.call?.notifications.append((whole, sender))
+        self.call?.notificationBytes += whole.readableBytes
+        guard let call = self.call, call.notificationBytes > Self.gatheredBytes else { return }
+        self.call?.notifications = []
+        self.call?.notificationBytes = 0
+        self.deliver(call.notifications)
     }
 
-    private static let maximumInACall = 100_000
+    /// Bytes of notifications that wait for the end of a call; more go out before it.
+    private static let gatheredBytes = 64 * 1024
 
     mutating func deliver(_ notifications: [(message: ByteBuffer, sender: Int32)]) {
+        guard !notifications.isEmpty else { return }
+        var listeners: [String: [SessionClientID]] = [:]
+        for (id, client) in self.clients {
+            for channel in client.listens.channels { listeners[channel, default: []].append(id) }
+        }
         for (message, sender) in notifications {
             var body = message.messageBody
             body.moveReaderIndex(forwardBy: min(4, body.readableBytes))
-            guard let channel = body.readText()?.text else { continue }
+            guard let channel = body.readText()?.text, let ids = listeners[channel] else {
+                continue
+            }
             var copy = message
             copy.setInteger(sender, at: copy.readerIndex + MessageHeader.encodedBytes)
-            for id in self.clients.keys.sorted(by: { $0.rawValue < $1.rawValue })
-            where self.clients[id]?.listens.channels.contains(channel) == true {
+            for id in ids.sorted(by: { $0.rawValue < $1.rawValue }) {
                 self.deliver(copy, to: id)
             }
         }

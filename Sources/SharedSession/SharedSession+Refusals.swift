@@ -17,6 +17,12 @@ extension SharedSession {
                     hint: "Use COPY or parameters for data."))
         }
 
+        static let tooManyInAText = Self(
+            error: PostgresError(
+                severity: .error, sqlState: SQLState(rawValue: "54000"),
+                message: "more than \(SQLAnalysis.maximumStatements) statements in one text",
+                hint: "Send them in several."))
+
         static let noCopyIn = Self(
             error: PostgresError(
                 severity: .error, sqlState: .featureNotSupported,

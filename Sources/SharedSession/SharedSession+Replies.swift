@@ -164,6 +164,9 @@ extension SharedSession {
     /// right again in the same exchange has not changed.
     private mutating func note(parameter whole: ByteBuffer) {
         guard let parameter = ParameterStatus(whole) else { return }
+        let isKnown = self.engine.reported[parameter.name] != nil
+        guard isKnown || self.engine.reported.count < Self.maximumParameters else { return }
+        guard whole.readableBytes <= Self.parameterBytes else { return }
         self.engine.reported[parameter.name] = parameter.value
         self.engine.reportsItself = true
     }
@@ -180,12 +183,21 @@ extension SharedSession {
             guard let length = body.readInteger(as: Int32.self) else { return }
             row.append(length < 0 ? nil : body.readSlice(length: Int(length))?.text)
         }
-        guard (self.call?.rows.count ?? 0) < Self.maximumHiddenRows else { return }
+        guard (self.call?.rows.count ?? 0) < Self.maximumHiddenRows,
+            (self.call?.rowBytes ?? 0) + whole.readableBytes <= Self.hiddenRowBytes
+        else { return }
+        self.call?.rowBytes += whole.readableBytes
         self.call?.rows.append(row)
     }
 
-    /// More rows than settings there can be.
+    /// More rows than settings there can be. An answer that is longer is not understood.
     private static let maximumHiddenRows = 10_000
+    /// Bytes of those rows: 16 MiB, of which the values of custom settings may be most.
+    private static let hiddenRowBytes = 16 * 1024 * 1024
+    /// Parameters that an engine may report. Postgres 18 has sixteen, extensions may have some.
+    private static let maximumParameters = 64
+    /// Bytes of one report: 16 KiB. Of a longer one nothing is told.
+    private static let parameterBytes = 16 * 1024
 
     /// PGlite's own warnings of aborted transactions: `# 1743: aborting transaction 2`.
     private static func isEngineNoise(_ whole: ByteBuffer) -> Bool {
@@ -201,7 +213,7 @@ extension SharedSession {
         _ id: SessionClientID, _ call: EngineCall, now: NIODeadline
     ) {
         self.restartSilence(id, now: now)
-        self.engine.needsPoke = call.notifications.isEmpty
+        self.engine.needsPoke = !call.sawNotifications
         self.engine.lastSender = self.clients[id]?.arrival.cancelKey.processID ?? 0
         if self.clients[id]?.copy != nil { return self.copyCallEnded(id, call) }
         guard call.ready != nil else {

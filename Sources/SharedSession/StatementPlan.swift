@@ -8,6 +8,8 @@ struct StatementPlan: Sendable {
         var range: Range<Int>
         var kind: SQLStatement.Kind
         var effect: StatementEffect
+        /// Its places among the plan's edits.
+        var edits: Range<Int>
     }
 
     /// What stands in place of a statement that is done by us: it does nothing, and fails where
@@ -17,6 +19,8 @@ struct StatementPlan: Sendable {
     static let nobody = "\"pgs_nobody\""
 
     private(set) var original: ByteBuffer
+    /// What of it is sent: all, or one of its statements.
+    private var sent: Range<Int>
     private(set) var statements: [Statement] = []
     private(set) var flags: SQLStatement.Flags = []
     private(set) var customSettings: [String] = []
@@ -27,13 +31,20 @@ struct StatementPlan: Sendable {
     private var edits: [(range: Range<Int>, text: String)] = []
 
     /// Whether any of it is COPY … FROM STDIN.
-    var copiesIn: Bool { self.statements.contains { $0.effect.copyText != nil } }
+    private(set) var copiesIn = false
+    /// Whether it has more statements than are looked at; then none is listed.
+    private(set) var hasTooMany = false
     var effects: [StatementEffect] { self.statements.map(\.effect) }
-    /// The whole text, rewritten.
+    /// What is sent, rewritten.
     var text: ByteBuffer {
-        self.edits.isEmpty
-            ? self.original
-            : SQLRewrite.replacing(self.original, self.edits.map { ($0.range, $0.text) })
+        let start = self.sent.lowerBound
+        let text = self.slice(self.sent)
+        guard !self.edits.isEmpty else { return text }
+        return SQLRewrite.replacing(
+            text,
+            self.edits.map { edit in
+                (edit.range.lowerBound - start..<edit.range.upperBound - start, edit.text)
+            })
     }
 
     /// Plans a text without its NUL; names that it prepares are announced in the table. `isIdle`
@@ -43,18 +54,40 @@ struct StatementPlan: Sendable {
         defaults: SessionSettings, table: inout StatementTable
     ) {
         self.original = text
+        self.sent = 0..<text.readableBytes
         self.defaults = Dictionary(
             defaults.values.map { ($0.lowercased(), $1) }, uniquingKeysWith: { first, _ in first })
         let analysis = SQLAnalysis(text, standardConformingStrings: standardConformingStrings)
+        guard !analysis.hasTooMany else {
+            self.hasTooMany = true
+            self.flags = .all
+            return
+        }
         let isSole = analysis.statements.count == 1
         for statement in analysis.statements {
+            let firstEdit = self.edits.count
             self.flags.formUnion(statement.flags)
             self.customSettings += statement.customSettings
             let effect = self.plan(statement, isSole && isIdle, &table)
             self.noteSetting(statement)
+            if effect.copyText != nil { self.copiesIn = true }
             self.statements.append(
-                Statement(range: statement.range, kind: statement.kind, effect: effect))
+                Statement(
+                    range: statement.range, kind: statement.kind, effect: effect,
+                    edits: firstEdit..<self.edits.count))
         }
+    }
+
+    /// A COPY of the extended protocol, whose names were rewritten by its Parse.
+    init(copy text: ByteBuffer) {
+        self.original = text
+        self.sent = 0..<text.readableBytes
+        self.defaults = [:]
+        self.copiesIn = true
+        self.statements = [
+            Statement(
+                range: self.sent, kind: .copyFromStdin, effect: .copyIn(text), edits: 0..<0)
+        ]
     }
 
     private mutating func plan(
@@ -190,27 +223,20 @@ struct StatementPlan: Sendable {
 // MARK: Parts
 
 extension StatementPlan {
-    /// One statement after the other, each where it stood: what was before it is white space, so
-    /// that the positions in errors stay true.
-    func parts() -> [(text: ByteBuffer, effect: StatementEffect)] {
-        self.statements.map { statement in
-            let inside = self.edits.filter { statement.range.contains($0.range.lowerBound) }
-            let start = statement.range.lowerBound
-            let text = SQLRewrite.replacing(
-                self.slice(statement.range),
-                inside.map { edit in
-                    (edit.range.lowerBound - start..<edit.range.upperBound - start, edit.text)
-                })
-            let before = self.slice(0..<start).text.unicodeScalars.count
-            var padded = ByteBuffer()
-            padded.writeRepeatingByte(UInt8(ascii: " "), count: before)
-            padded.writeImmutableBuffer(text)
-            return (padded, statement.effect)
-        }
+    /// One of its statements alone. Positions in its errors are those of the whole text.
+    func part(_ index: Int) -> StatementPlan {
+        var part = self
+        let statement = self.statements[index]
+        part.sent = statement.range
+        part.edits = Array(self.edits[statement.edits])
+        part.statements = [statement]
+        part.statements[0].edits = 0..<part.edits.count
+        part.copiesIn = statement.effect.copyText != nil
+        return part
     }
 
     /// Whether it is not sent as it came.
-    var isRewritten: Bool { !self.edits.isEmpty }
+    var isRewritten: Bool { !self.edits.isEmpty || self.sent.count != self.original.readableBytes }
 
     /// Whether any of it begins or ends a transaction by itself.
     var controlsTransactions: Bool {
@@ -225,16 +251,24 @@ extension StatementPlan {
         }
     }
 
-    /// Where a character of the rewritten text stood in the original one, both counted from 1.
+    /// Where a character of what was sent stood in the original text, both counted from 1.
     func originalPosition(_ position: Int) -> Int {
-        var position = position
-        for edit in self.edits.sorted(by: { $0.range.lowerBound < $1.range.lowerBound }) {
-            let start = self.slice(0..<edit.range.lowerBound).text.unicodeScalars.count
-            guard position > start + 1 else { break }
-            let old = self.slice(edit.range).text.unicodeScalars.count
-            let new = edit.text.unicodeScalars.count
-            position = max(start + 1, position - new + old)
+        // Characters of the original in front of what is looked at, which begins at a byte.
+        var before = self.characters(0..<self.sent.lowerBound)
+        var byte = self.sent.lowerBound
+        var position = position + before
+        for edit in self.edits {
+            before += self.characters(byte..<edit.range.lowerBound)
+            byte = edit.range.upperBound
+            guard position > before + 1 else { break }
+            let old = self.characters(edit.range)
+            position = max(before + 1, position - edit.text.unicodeScalars.count + old)
+            before += old
         }
         return position
+    }
+
+    private func characters(_ range: Range<Int>) -> Int {
+        self.slice(range).text.unicodeScalars.count
     }
 }

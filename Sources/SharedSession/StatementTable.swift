@@ -51,6 +51,10 @@ struct StatementTable: Sendable {
     private var shown: [Int: String] = [:]
     /// Names of this exchange whose statements it takes away.
     private var retired: Set<String> = []
+    /// Whether it takes away all that have names.
+    private var isHidingAll = false
+    /// Numbers that this exchange prepared and then took away.
+    private var hidden: [Int] = []
     /// Whether the engine may have the unnamed one.
     var mayHaveUnnamed = false
 
@@ -65,6 +69,18 @@ struct StatementTable: Sendable {
         let all = self.entries.values.lazy.map(\.effect) + self.pending.values.lazy.map(\.effect)
         return all.reduce(0) { $0 + ($1.copyText?.readableBytes ?? 0) }
     }
+
+    /// What the engine calls the unnamed one, where it may have it.
+    var unnamedInEngine: String? {
+        self.mayHaveUnnamed ? self.engineName(Self.unnamed) : nil
+    }
+
+    /// What a name means by now.
+    private func entry(_ name: String) -> Entry? {
+        if let entry = self.pending[name] { return entry }
+        return self.isHidingAll && !name.isEmpty ? nil : self.entries[name]
+    }
+
     var isEmpty: Bool { self.entries.isEmpty && !self.mayHaveUnnamed }
 
     /// A name as the engine's table of statements has it: its first 63 bytes.
@@ -77,7 +93,7 @@ struct StatementTable: Sendable {
     /// The statement of a name; for one that is not there, one that is not there in the engine
     /// either, so that the engine says so.
     mutating func resolve(_ name: String) -> Entry {
-        if let entry = self.pending[name] ?? self.entries[name] {
+        if let entry = self.entry(name) {
             // It may be closed by the time an error names it.
             self.shown[entry.number] = name
             return entry
@@ -90,15 +106,14 @@ struct StatementTable: Sendable {
     /// The number for a statement that is going to be prepared; its own where it is there already,
     /// so that the engine says so.
     mutating func numberToPrepare(_ name: String) -> Int {
-        let there = self.pending[name]?.number ?? self.entries[name]?.number
-        let number = name.isEmpty ? Self.unnamed : there ?? self.take()
+        let number = name.isEmpty ? Self.unnamed : self.entry(name)?.number ?? self.take()
         self.shown[number] = name
         return number
     }
 
     /// A Parse or PREPARE was sent: later messages of the exchange may name it.
     mutating func announce(_ name: String, _ entry: Entry) {
-        let isThere = self.pending[name] != nil || self.entries[name] != nil
+        let isThere = self.entry(name) != nil
         // A name that is taken stays whose it was: the engine is going to refuse the new one.
         if isThere, !name.isEmpty, !self.retired.contains(name) { return }
         self.retired.remove(name)
@@ -140,13 +155,12 @@ struct StatementTable: Sendable {
 
     /// DEALLOCATE ALL was sent: names mean new statements from here on.
     mutating func hideAll() {
-        let names = Set(self.entries.keys).union(self.pending.keys)
-        for name in names where !name.isEmpty {
-            let entry = Entry(number: self.take(), kept: nil, flags: .all, effect: .none)
-            self.shown[entry.number] = name
-            self.pending[name] = entry
-            self.retired.insert(name)
-        }
+        self.isHidingAll = true
+        guard !self.pending.isEmpty else { return }
+        let unnamed = self.pending.removeValue(forKey: "")
+        self.hidden += self.pending.values.map(\.number)
+        self.pending.removeAll()
+        self.pending[""] = unnamed
     }
 
     /// Forgets the named ones and returns what the engine calls them.
@@ -163,9 +177,8 @@ struct StatementTable: Sendable {
     mutating func removeAll() -> [String] {
         var removed = self.removeNamed()
         if self.mayHaveUnnamed { removed.append(self.engineName(Self.unnamed)) }
-        for entry in self.pending.values where entry.number != Self.unnamed {
-            removed.append(self.engineName(entry.number))
-        }
+        let unsure = self.pending.values.map(\.number) + self.hidden
+        removed += unsure.filter { $0 != Self.unnamed }.map(self.engineName)
         self.forget("")
         self.mayHaveUnnamed = false
         self.exchangeEnded()
@@ -177,6 +190,8 @@ struct StatementTable: Sendable {
         self.pending.removeAll()
         self.shown.removeAll()
         self.retired.removeAll()
+        self.isHidingAll = false
+        self.hidden = []
     }
 
     /// Statements that an engine that is new must be given again, oldest first.
