@@ -38,7 +38,7 @@ struct CopyIn: Sendable {
     /// Whether the call under way is all that is left of the exchange.
     var isAtItsEnd: Bool {
         switch self.stage {
-        case .plain, .copying: 
+        case .plain, .copying:
             self.done + 1 >= self.plan.statements.count && !self.isExtended
                 && !self.ownsTransaction
         case .next, .guarded, .probing, .unguarding, .receiving, .ending: false

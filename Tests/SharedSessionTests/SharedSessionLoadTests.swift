@@ -60,7 +60,7 @@ import Testing
 
     @Test func `many DEALLOCATE ALL take away many statements`() {
         var table = StatementTable(client: SessionClientID(rawValue: 1))
-        for number in 1..<StatementTable.maximumCount {
+        for number in 1..<SessionLimits().statements {
             let entry = StatementTable.Entry(
                 number: table.numberToPrepare("s\(number)"), kept: nil, flags: [], effect: .none)
             table.announce("s\(number)", entry)
@@ -73,7 +73,7 @@ import Testing
         #expect(hidden != before)
         table.exchangeEnded()
         #expect(table.resolve("s1").number == before)
-        #expect(table.removeNamed().count == StatementTable.maximumCount - 1)
+        #expect(table.removeNamed().count == SessionLimits().statements - 1)
     }
 
     @Test func `what was prepared and taken away in one exchange is closed with its client`() {
