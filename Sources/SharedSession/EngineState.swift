@@ -46,6 +46,10 @@ struct EngineState: Sendable {
     var storedCodeSeen: NIODeadline?
     var customSettings: Set<String> = []
 
+    /// Whether a client may have set some that nobody can find, see
+    /// ``SQLStatement/Flags/mayNameSettings``.
+    var mayHaveUnknownSettings = false
+
     /// Settings that are being changed now.
     var applying: Applying?
     /// Who left the session in which state.

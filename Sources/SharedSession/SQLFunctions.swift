@@ -22,7 +22,10 @@ enum SQLFunctions {
         case nil where !isQuoted && self.grammar.contains(name):
             return .none
         case nil, "pg_catalog":
-            if known.names.contains(name) { return .none }
+            // Without a schema, somebody's own function of that name may be meant.
+            if known.names.contains(name) {
+                return schema == nil ? .flags(.mayRunStoredCode) : .none
+            }
             return self.session[name].map(Effect.flags) ?? .unknown
         case "information_schema":
             return .none

@@ -105,11 +105,17 @@ package struct SQLStatement: Sendable, Hashable {
         /// May define or change such code (or anything else of the schema).
         package static let mayChangeSchema = Self(rawValue: 1 << 5)
 
+        /// May set a custom setting whose name the text does not tell: where Postgres lists none,
+        /// such a setting cannot be found, only reset with all others.
+        package static let mayNameSettings = Self(rawValue: 1 << 6)
+
         /// All that stays in the session.
         package static let session: Self = [
             .mayChangeSettings, .mayMakeTemp, .mayLockAdvisory, .mayHoldCursor,
         ]
         /// All: nothing is known of the statement.
-        package static let all: Self = [.session, .mayRunStoredCode, .mayChangeSchema]
+        package static let all: Self = [
+            .session, .mayRunStoredCode, .mayChangeSchema, .mayNameSettings,
+        ]
     }
 }

@@ -17,6 +17,10 @@ struct SQLStatementReader {
     private var previous: SQLToken?
     private var name = QualifiedName()
     private var calls = Calls()
+    private var setConfig = SetConfig.none
+
+    /// How far a call of set_config was read: its name should be a constant and no more.
+    private enum SetConfig { case none, opened, named }
 
     /// CREATE TEMP TABLE with every option and AS EXECUTE, below EXPLAIN, has some 30.
     private static let maximumHead = 36
@@ -56,6 +60,7 @@ struct SQLStatementReader {
         {
             self.head.append(token)
         }
+        self.checkSetConfig(token)
         switch token.kind {
         case .word:
             if let word = token.word { self.notice(word) }
@@ -90,10 +95,22 @@ struct SQLStatementReader {
             self.previous = nil
             self.name = QualifiedName()
             self.calls = Calls()
+            self.setConfig = .none
         }
         guard let first = self.head.first else { return nil }
         let head = SQLStatementHead(tokens: self.head, bytes: self.bytes)
         return head.statement(range: first.start..<self.end, calls: self.calls)
+    }
+
+    private mutating func checkSetConfig(_ token: SQLToken) {
+        switch (self.setConfig, token.kind) {
+        case (.none, _): return
+        case (.opened, .string): self.setConfig = .named
+        case (.named, .symbol(UInt8(ascii: ","))): self.setConfig = .none
+        case (.opened, _), (.named, _):
+            self.setConfig = .none
+            self.calls.flags.insert(.mayNameSettings)
+        }
     }
 
     private mutating func takeName(_ token: SQLToken) {
@@ -115,8 +132,10 @@ struct SQLStatementReader {
             self.parentheses = max(0, self.parentheses - 1)
         case UInt8(ascii: "~"), UInt8(ascii: "!"), UInt8(ascii: "@"), UInt8(ascii: "#"),
             UInt8(ascii: "^"), UInt8(ascii: "&"), UInt8(ascii: "|"), UInt8(ascii: "?"),
-            UInt8(ascii: "`"):
-            // Letters of operators that are not on numbers: somebody's function may be behind.
+            UInt8(ascii: "`"), UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "*"),
+            UInt8(ascii: "/"), UInt8(ascii: "%"), UInt8(ascii: "<"), UInt8(ascii: ">"),
+            UInt8(ascii: "="):
+            // Operators: somebody's function may be behind.
             self.calls.flags.insert(.mayRunStoredCode)
         case _:
             break
@@ -130,6 +149,9 @@ struct SQLStatementReader {
         case .update:
             self.calls.flags.insert(.mayRunStoredCode)
             self.calls.update = true
+        case .uescape:
+            // It makes a name or a text of the token before it, and we did not.
+            self.calls.flags.formUnion(.all)
         case .pgSettings where self.calls.update:
             // A rule of that view calls set_config.
             self.calls.flags.insert(.mayChangeSettings)
@@ -162,7 +184,9 @@ extension SQLStatementReader {
         switch effect {
         case .none: break
         case .unknown: self.calls.unknownFunction = true
-        case .flags(let flags): self.calls.flags.formUnion(flags)
+        case .flags(let flags):
+            self.calls.flags.formUnion(flags)
+            if function == "set_config" { self.setConfig = .opened }
         }
     }
 

@@ -58,6 +58,8 @@ struct SessionClientState: Sendable {
     var isSkipping = false
     /// Something was sent to the engine that no ReadyForQuery has answered yet.
     var hasOpenExchange = false
+    /// Something was run by Execute that no Sync has committed yet.
+    var hasExecuted = false
     /// An error came up since the last ReadyForQuery.
     var hasFailed = false
     /// A ReadyForQuery that it is going to get.
@@ -82,11 +84,14 @@ struct SessionClientState: Sendable {
     }
 
     /// Plans a text of its own; names that it prepares are announced.
-    mutating func plan(_ text: ByteBuffer, isIdle: Bool) -> StatementPlan {
+    mutating func plan(
+        _ text: ByteBuffer, isIdle: Bool, isPrepared: Bool
+    ) -> StatementPlan {
         // What the engine reports may still be another client's.
         StatementPlan(
             text, standardConformingStrings: self.told["standard_conforming_strings"] != "off",
-            isIdle: isIdle, defaults: self.startup, table: &self.statements)
+            isIdle: isIdle, isPrepared: isPrepared, defaults: self.startup,
+            table: &self.statements)
     }
 
     /// Who it is, for the words of notices to others.

@@ -29,7 +29,7 @@ extension SessionInspection {
     }
 
     /// Who the session acts as, in the order in which it is set: the second depends on the first.
-    private static let identity = ["session_authorization", "role"]
+    fileprivate static let identity = ["session_authorization", "role"]
 
     /// `log_statement_stats` and its like can be on only while others are off.
     private static func rank(_ value: String?) -> Int {
@@ -44,5 +44,12 @@ extension SessionInspection {
     private static func call(_ name: String, _ value: String?) -> String {
         let value = value.map(SQLRewrite.literal) ?? "null"
         return "pg_catalog.set_config(\(SQLRewrite.literal(name)), \(value), false)"
+    }
+}
+
+extension SessionSettings {
+    /// Who the session acts as, which RESET ALL leaves as it is.
+    var identityAlone: SessionSettings {
+        SessionSettings(values: self.values.filter { SessionInspection.identity.contains($0.key) })
     }
 }

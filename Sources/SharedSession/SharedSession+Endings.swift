@@ -270,6 +270,7 @@ extension SharedSession {
             self.engine.presence = self.isHeld ? .ours : .withPage
         }
         self.engine.generation += 1
+        self.engine.mayHaveUnknownSettings = false
         self.engine.status = .idle
         self.settingsAreUnknown()
         // A call that is under way may yet leave something in the new session.

@@ -170,8 +170,11 @@ extension SharedSession {
         return true
     }
 
-    private mutating func plan(_ text: ByteBuffer, _ id: SessionClientID) -> StatementPlan? {
-        let plan = self.clients[id]?.plan(text, isIdle: self.engine.status == .idle)
+    private mutating func plan(
+        _ text: ByteBuffer, _ id: SessionClientID, isPrepared: Bool = false
+    ) -> StatementPlan? {
+        let plan = self.clients[id]?.plan(
+            text, isIdle: self.engine.status == .idle, isPrepared: isPrepared)
         self.engine.noteCustomSettings(plan?.customSettings ?? [])
         return plan
     }
@@ -205,7 +208,7 @@ extension SharedSession {
             self.end(id, .tooManyStatements)
             return false
         }
-        guard let plan = self.plan(text, id) else { return false }
+        guard let plan = self.plan(text, id, isPrepared: true) else { return false }
         let effect = (plan.statements.first?.effect ?? .none).compacted
         guard self.mayKeep(effect, id) else {
             return self.refuse(.parse, id, .tooLong(self.limits.copyStatementBytes))
@@ -246,6 +249,9 @@ extension SharedSession {
         guard let entry = self.clients[id]?.statements.resolve(StatementTable.key(name)),
             let engineName = self.clients[id]?.statements.engineName(entry.number)
         else { return false }
+        if entry.effect == .discardAll, self.engine.status != .idle {
+            return self.refuseDiscard(total, there, id)
+        }
         self.begin(id, entry.flags)
         if entry.changesSettings { self.clients[id]?.changesSettings = true }
         guard self.note(entry.effect, StatementTable.key(portal), id) else { return false }
@@ -262,6 +268,22 @@ extension SharedSession {
         self.gather(message)
         self.runIfLarge(id)
         return true
+    }
+
+    /// Our DISCARD ALL would not fail in a transaction, as Postgres's does.
+    private mutating func refuseDiscard(
+        _ total: Int, _ there: Int, _ id: SessionClientID
+    ) -> Bool {
+        guard total <= Self.smallMessageBytes else {
+            return self.refuse(id, "invalid message length")
+        }
+        guard there == total else { return false }
+        guard self.call == nil else {
+            self.runWithoutSync()
+            return false
+        }
+        _ = self.clients[id]?.inbox.take(total)
+        return self.refuse(.bind, id, .discardInTransaction)
     }
 
     private mutating func skipFront(_ count: Int, _ id: SessionClientID) {
@@ -336,6 +358,10 @@ extension SharedSession {
         _ = self.clients[id]?.inbox.take(total)
         self.begin(id, [])
         guard self.capabilities.copiesIn else { return self.refuse(.execute, id, .noCopyIn) }
+        // The probe of a COPY would undo what the pipeline did before it.
+        guard self.clients[id]?.hasExecuted != true || self.engine.status != .idle else {
+            return self.refuse(.execute, id, .copyBehindOthers)
+        }
         self.clients[id]?.copy = CopyIn(extended: text)
         return true
     }
@@ -346,6 +372,7 @@ extension SharedSession {
             return self.refuse(id, "invalid message format")
         }
         self.begin(id, [])
+        self.clients[id]?.hasExecuted = true
         self.expect(.execute(self.clients[id]?.portals[StatementTable.key(portal)] ?? .none), id)
         self.gather(whole)
         self.runIfLarge(id)

@@ -126,6 +126,7 @@ extension SharedSession {
         case .sync: self.engine.cleanup?.needsSync = false
         case .rollback: break
         case .reset:
+            self.engine.mayHaveUnknownSettings = false
             self.engine.cleanup = nil
             self.settingsAreUnknown()
         case .closings, .listens, .poke: break
@@ -162,6 +163,29 @@ extension SharedSession {
         for parameter in info.reported { self.engine.reported[parameter.name] = parameter.value }
     }
 
+    /// Whether a client may have set custom settings whose names are in no text.
+    private func mayHaveNamedSettings(_ id: SessionClientID) -> Bool {
+        guard let dirty = self.clients[id]?.dirty else { return false }
+        if dirty.contains(.mayNameSettings) { return true }
+        if self.engine.customSettings.count >= EngineState.maximumCustomSettings {
+            return !dirty.isEmpty
+        }
+        let runsCode = self.engine.storedCode?.mayTouchSession ?? true
+        return runsCode && dirty.contains(.mayRunStoredCode)
+    }
+
+    /// What brings the engine from what is set now to what is wanted. What nobody can find goes
+    /// with all the rest.
+    mutating func changes(to target: SessionSettings) -> [String] {
+        let current = self.engine.settings ?? SessionSettings()
+        guard self.engine.mayHaveUnknownSettings else {
+            return SessionInspection.applyStatement(from: current, to: target)
+        }
+        self.engine.mayHaveUnknownSettings = false
+        return ["RESET ALL"]
+            + SessionInspection.applyStatement(from: current.identityAlone, to: target)
+    }
+
     private mutating func sawSession(_ purpose: HiddenPurpose, _ call: EngineCall) {
         guard let info = self.engine.info ?? self.engine.lastInfo,
             let seen = SessionInspection.read(call.rows, engine: info)
@@ -189,6 +213,7 @@ extension SharedSession {
         // What a client leaves that went away meanwhile is cleaned up, and pins nothing.
         guard self.clients[id] != nil else { return }
         self.clients[id]?.settings = seen.settings
+        if isOfNow, self.mayHaveNamedSettings(id) { self.engine.mayHaveUnknownSettings = true }
         self.clients[id]?.dirty = []
         if self.clients[id]?.knowsStartup == false {
             self.clients[id]?.knowsStartup = true
@@ -205,6 +230,7 @@ extension SharedSession {
         let client = self.engine.applying?.client
         self.engine.applying = nil
         self.engine.settings = nil
+        self.engine.mayHaveUnknownSettings = true
         self.settled = nil
         if let client {
             var error = PostgresError.parse(body: error.messageBody)

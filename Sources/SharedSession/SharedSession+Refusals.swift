@@ -23,6 +23,17 @@ extension SharedSession {
                 message: "more than \(SQLAnalysis.maximumStatements) statements in one text",
                 hint: "Send them in several."))
 
+        static let discardInTransaction = Self(
+            error: PostgresError(
+                severity: .error, sqlState: SQLState(rawValue: "25001"),
+                message: "DISCARD ALL cannot run inside a transaction block"))
+
+        static let copyBehindOthers = Self(
+            error: PostgresError(
+                severity: .error, sqlState: .featureNotSupported,
+                message: "COPY FROM STDIN behind other statements of a pipeline is not supported",
+                hint: "Send a Sync before it, or begin a transaction."))
+
         static let noCopyIn = Self(
             error: PostgresError(
                 severity: .error, sqlState: .featureNotSupported,

@@ -230,6 +230,7 @@ extension SharedSession {
         self.clients[id]?.isSkipping = false
         self.clients[id]?.hasFailed = false
         self.clients[id]?.hasOpenExchange = false
+        self.clients[id]?.hasExecuted = false
         self.clients[id]?.copy = nil
         self.clients[id]?.owedReady = status
         self.noteChangedSettings(id)

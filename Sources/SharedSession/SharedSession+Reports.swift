@@ -38,6 +38,8 @@ extension SharedSession {
     /// The engine's settings are this client's from now on, and so is what it would report.
     mutating func settle(on id: SessionClientID) {
         self.settled = id
+        // What was answered before another had the engine is not this client's any more.
+        if self.clients[id]?.isGreeted == false { self.clients[id]?.wasReportAsked = false }
         guard !self.engine.reportsItself, let client = self.clients[id], client.wasReportAsked
         else { return }
         for (name, value) in client.told where self.engine.reported[name] != nil {

@@ -122,7 +122,9 @@ extension SharedSession {
         if let settled = self.settled, settled != id { self.clients[settled]?.dirty = [] }
         guard let current = self.engine.settings else { return self.look(.look(nil), now: now) }
         if self.settled != id {
-            if let preface = self.preface(for: id, from: current) {
+            if !self.engine.mayHaveUnknownSettings,
+                let preface = self.preface(for: id, from: current)
+            {
                 self.clients[id]?.preface = preface
                 self.grant(id, now: now)
                 return true
@@ -131,9 +133,8 @@ extension SharedSession {
             let needsStartup = client.needsStartup || !client.knowsStartup
             self.clients[id]?.needsStartup = needsStartup
             let target = needsStartup ? SessionSettings() : client.settings
-            let statements = SessionInspection.applyStatement(from: current, to: target)
             self.engine.applying = .init(
-                statements: statements[...], target: target, client: id)
+                statements: self.changes(to: target)[...], target: target, client: id)
             self.settle(on: id)
             return true
         }
@@ -184,12 +185,11 @@ extension SharedSession {
             return self.look(.look(settled), now: now)
         }
         guard let current = self.engine.settings else { return self.look(.look(nil), now: now) }
-        if current != self.engine.pageSettings {
+        if current != self.engine.pageSettings || self.engine.mayHaveUnknownSettings {
             let target = self.engine.pageSettings
             self.settled = nil
             self.engine.applying = .init(
-                statements: SessionInspection.applyStatement(from: current, to: target)[...],
-                target: target, client: nil)
+                statements: self.changes(to: target)[...], target: target, client: nil)
             return true
         }
         return self.release()

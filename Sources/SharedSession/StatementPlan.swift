@@ -51,13 +51,14 @@ struct StatementPlan: Sendable {
     /// where no transaction is open, `defaults` are the settings of the client's start.
     init(
         _ text: ByteBuffer, standardConformingStrings: Bool, isIdle: Bool,
-        defaults: SessionSettings, table: inout StatementTable
+        isPrepared: Bool = false, defaults: SessionSettings, table: inout StatementTable
     ) {
         self.original = text
         self.sent = 0..<text.readableBytes
         self.defaults = Dictionary(
             defaults.values.map { ($0.lowercased(), $1) }, uniquingKeysWith: { first, _ in first })
         let analysis = SQLAnalysis(text, standardConformingStrings: standardConformingStrings)
+        self.flags = Self.otherReading(of: text, analysis, standardConformingStrings)
         guard !analysis.hasTooMany else {
             self.hasTooMany = true
             self.flags = .all
@@ -68,7 +69,9 @@ struct StatementPlan: Sendable {
             let firstEdit = self.edits.count
             self.flags.formUnion(statement.flags)
             self.customSettings += statement.customSettings
-            let effect = self.plan(statement, isSole && isIdle, &table)
+            let isAlone =
+                isSole && (isIdle || isPrepared && statement.kind == .discardAll)
+            let effect = self.plan(statement, isAlone, &table)
             self.noteSetting(statement)
             if effect.copyText != nil { self.copiesIn = true }
             self.statements.append(
@@ -76,6 +79,17 @@ struct StatementPlan: Sendable {
                     range: statement.range, kind: statement.kind, effect: effect,
                     edits: firstEdit..<self.edits.count))
         }
+    }
+
+    /// What a text may do where the setting is not what we believe: a pipeline may change it.
+    private static func otherReading(
+        of text: ByteBuffer, _ analysis: SQLAnalysis, _ standardConformingStrings: Bool
+    ) -> SQLStatement.Flags {
+        guard text.readableBytesView.contains(UInt8(ascii: "\\")) else { return [] }
+        let other = SQLAnalysis(text, standardConformingStrings: !standardConformingStrings)
+        guard other.statements != analysis.statements else { return [] }
+        let isAlike = other.statements.map(\.range) == analysis.statements.map(\.range)
+        return isAlike ? other.flags : .all
     }
 
     /// A COPY of the extended protocol, whose names were rewritten by its Parse.

@@ -13,13 +13,12 @@ private let harmful = SessionInspection.StoredCode(mayTouchSession: true, custom
 
 struct SQLFlagsTests {
     @Test(arguments: [
-        "select 1", "select 'set_config(1)', \"f\", 1 + 2 * 3",
-        "select now(), pg_catalog.lower('A')",
-        "begin", "rollback", "savepoint a", "show all", "listen a", "set local a.b = '1'",
-        "select count(*) filter (where true) over (partition by 1)", "select coalesce(null, 1)",
-        "values (1), (2)", "with a(b) as (values (1)) select 1", "select pg_advisory_xact_lock(1)",
+        "select 1", "select 'set_config(1)', \"f\"", "select pg_catalog.lower('A')",
+        "begin", "rollback", "savepoint a", "show all", "listen a", "set local a.b to '1'",
+        "select coalesce(null, 1)", "values (1), (2)", "with a(b) as (values (1)) select 1",
+        "select pg_catalog.pg_advisory_xact_lock(1)",
         "select array(select 1)", "select case when (true) then (1) else (2) end where (1) in (1)",
-        "select \"lower\"('A')", "lock t",
+        "lock t",
     ])
     func `nothing is left behind by what is known`(text: String) {
         #expect(flags(text) == [])
@@ -35,6 +34,8 @@ struct SQLFlagsTests {
         "with a as not materialized (select 1) select * from a as b (c)",
         "prepare p (int, vector(3)) as select * from t", "fetch 1 from c", "truncate t",
         "select grouping sets (1) from t", "select information_schema._pg_expandarray(a) from t",
+        "select lower('A')", "select \"lower\"('A')", "select 1 + 2", "select 1 = 2",
+        "select count(a) filter (where true) over (partition by 1)",
         "select '[1]'::vector(3)", "select a from t tablesample system (1)",
     ])
     func `what may run stored code is harmful only if that is`(text: String) {
@@ -75,11 +76,17 @@ struct SQLFlagsTests {
 
     @Test(
         arguments: [
-            ("set a = 1", .mayChangeSettings), ("reset all", .mayChangeSettings),
+            ("set a to 1", .mayChangeSettings), ("reset all", .mayChangeSettings),
             ("set role x", .mayChangeSettings),
             ("select set_config('a', 'b', false)", .mayChangeSettings),
             ("select pg_catalog.Set_Config('a', 'b', false)", .mayChangeSettings),
-            ("select 1; set a = 1; select 1", .mayChangeSettings),
+            ("select 1; set a to 1; select 1", .mayChangeSettings),
+            ("select set_config($1, $2, false)", [.mayChangeSettings, .mayNameSettings]),
+            (
+                "select set_config('a' || b, 'c', false)",
+                [.mayChangeSettings, .mayNameSettings, .mayRunStoredCode]
+            ),
+            ("select U&\"set!005fconfig\" uescape '!' ('role', 'bob', false)", .all),
             ("select pg_try_advisory_lock(1)", .mayLockAdvisory),
             ("select pg_advisory_unlock_all()", .mayLockAdvisory),
             ("declare c cursor with hold for select 1", .mayHoldCursor),
@@ -96,7 +103,7 @@ struct SQLFlagsTests {
         let analysis = SQLAnalysis(
             ByteBuffer(string: "select mine(), lower('A')"),
             knownFunctions: KnownFunctions(names: ["mine", "lower"]))
-        #expect(analysis.flags == [])
+        #expect(analysis.flags == .mayRunStoredCode)
     }
 }
 
