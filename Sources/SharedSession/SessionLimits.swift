@@ -2,7 +2,7 @@ package import NIOCore
 
 /// How long clients of one session may keep and await it, and what the relay holds for them.
 ///
-/// Each has a key of the relay's configuration, see README.md.
+/// Waits have keys of the relay's configuration, see README.md.
 package struct SessionLimits: Hashable, Sendable {
     /// How long an exchange waits for its turn before its client is told whom it waits for (a
     /// notice). Five seconds: a person has looked up by then.

@@ -53,7 +53,7 @@ struct OracleComparison {
                 script.steps.removeAll { $0.label.contains("_seq'") }
             }
             if self.hidesParameters {
-                // The machine asks after SET and set_config, not after every function of somebody's.
+                // The machine asks after SET and set_config, not after each function of somebody.
                 script.steps.removeAll { $0.label.contains("set_style(") }
             }
             return (number, script)
