@@ -1,14 +1,6 @@
 import NIOCore
 import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// Counts the connections that have not shown a token yet, in total and by where they come from.
 final class UnadmittedConnections: Sendable {
     private struct State {
@@ -58,12 +50,12 @@ final class UnadmittedConnections: Sendable {
     static func origin(of address: SocketAddress?) -> [UInt8]? {
         switch address {
         case .v4(let v4):
-            var bytes = v4.address.sin_addr
-            let origin = withUnsafeBytes(of: &bytes) { [UInt8]($0) }
+            // Behind family and port. Source: ip(7).
+            let origin = withUnsafeBytes(of: v4.address) { [UInt8]($0.dropFirst(4).prefix(4)) }
             return origin.first == 127 ? nil : origin
         case .v6(let v6):
-            var bytes = v6.address.sin6_addr
-            let whole = withUnsafeBytes(of: &bytes) { [UInt8]($0) }
+            // Behind family, port and flow. Source: ipv6(7).
+            let whole = withUnsafeBytes(of: v6.address) { [UInt8]($0.dropFirst(8).prefix(16)) }
             return Self.origin(ofIPv6: whole)
         case .unixDomainSocket, .none:
             return nil
