@@ -535,8 +535,10 @@ export class EngineHost {
             this.#port.consumed(this.#uncredited);
             this.#uncredited = 0;
         }
-        if (job.isOverflown) this.#refuseCall();
-        else if (bytes.length > 0) await this.#call(bytes);
+        // Behind a HOLD that failed the engine is the page's: its answer is void, as PROTOCOL.md says.
+        const isOurs = this.#isServing || !this.#engine.canHold;
+        if (isOurs && job.isOverflown) this.#refuseCall();
+        else if (isOurs && bytes.length > 0) await this.#call(bytes);
         // Ahead of DONE: what the relay calls next must not count on what the session had.
         if (this.#engine.takeRestart()) this.#tellRestarted();
         this.#port.send(record(RecordType.done));

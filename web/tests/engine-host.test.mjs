@@ -108,6 +108,16 @@ test("a fault ends the call, and the next one runs", async () => {
     assert.equal(events[0].type, "engine-fault");
 });
 
+test("a call behind a HOLD that failed is not run", async () => {
+    const db = new FakeDB();
+    db.runExclusive = () => Promise.reject(new Error("no lock"));
+    const { give, until } = hosted({ db });
+    give(hold, call("DROP TABLE of_the_page"));
+    const records = await until(RecordType.done);
+    assert.deepEqual(types(records), [RecordType.fault, RecordType.done]);
+    assert.deepEqual(db.calls, []);
+});
+
 test("an error of SQL that came as an exception is a reply", async () => {
     const db = new FakeDB();
     const exec = db.execProtocolRaw.bind(db);
