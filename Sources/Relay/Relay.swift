@@ -312,6 +312,8 @@ private struct RelayHouse: Sendable {
             self.tell(self.directory.load(shares, readAt: claims, now: Date()))
             return now
         } catch {
+            // Being told to stop is no failure of the store.
+            guard !Task.isCancelled else { return counter }
             self.logger.log(.error, "the store cannot be read", [.error: "\(error)"])
             return counter
         }
@@ -322,6 +324,7 @@ private struct RelayHouse: Sendable {
         do {
             _ = try await self.store.deleteStale(served: Set(served), now: Date())
         } catch {
+            guard !Task.isCancelled else { return }
             self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
         }
     }
