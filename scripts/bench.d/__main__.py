@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import platform
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -25,11 +23,11 @@ from measures import Context, Effort
 from peers import Direct, DirectTLS, Peer, PgBouncer, SSHReverse, StunnelPair
 from pgshare_peer import PgShare
 from procs import BenchError, ForeignLoad, Supervisor, run
+from running import ROOT, add_options, conducted, named, say, write
 from targets import Measure
 from tunnels import IdleTunnels
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 
 #: The peers, in the order of the columns.
 LABELS = {
@@ -83,28 +81,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
     parser.add_argument("--peers", metavar="A,B", help=f"of {','.join(LABELS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="small data, short runs: a try-out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append raw figures, a line each")
-    parser.add_argument("--no-build", action="store_true", help="use the binary that is there")
-    parser.add_argument(
-        "--binary", type=Path, default=ROOT / ".build/release/pgshare", metavar="FILE",
-        help="pgshare's program (default: the release build)",
-    )
-    parser.add_argument("--keep", action="store_true", help="keep the temporary folder (logs)")
+    add_options(parser)
     chosen = parser.parse_args()
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
-    chosen.peers = chosen.peers.split(",") if chosen.peers else list(LABELS)
-    if unknown := [name for name in chosen.peers if name not in LABELS]:
-        parser.error(f"no such peer: {', '.join(unknown)}; there are {', '.join(LABELS)}")
-    chosen.peers = [name for name in LABELS if name in chosen.peers]
+    chosen.peers = named(parser, chosen.peers, list(LABELS), "peer")
     if "pgshare" in chosen.peers and not chosen.list and not chosen.binary.exists():
         parser.error(f"{chosen.binary} is not there; build it, or leave pgshare out of --peers")
     return chosen
-
-
-def say(text: str) -> None:
-    """Progress, for the person who waits; the table alone goes to standard output."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 class Bench:
@@ -163,12 +147,6 @@ class Bench:
             "quick": self.chosen.quick,
         }
 
-    def write(self, record: dict) -> None:
-        """Raw figures, a JSON object a line."""
-        if self.chosen.json:
-            with self.chosen.json.open("a") as file:
-                file.write(json.dumps(record) + "\n")
-
     def measure_all(self, wanted: list[Measure]) -> None:
         """Every measure in its rounds, the peers of a round in turn, every other time backwards."""
         for measure in wanted:
@@ -191,7 +169,7 @@ class Bench:
             self.revive(peer)
         record["foreign"] = load.share()
         self.records.append(record)
-        self.write(record)
+        write(self.chosen.json, record)
         shown = {
             key: report.number(value) if isinstance(value, float) else value
             for key, value in record.items()
@@ -236,27 +214,16 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="pgshare-bench-"))
     folder.chmod(0o755)  # user `postgres` goes in too
     bench = Bench(chosen, folder)
-    try:
-        return measured(bench, wanted)
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
-    except BenchError as error:
-        say(f"failed: {error}; see {folder}")
-        chosen.keep = True
-        return 1
-    finally:
-        say("stopping what was started")
-        bench.supervisor.stop_all()
-        if not chosen.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+    return conducted(
+        chosen, folder, lambda: measured(bench, wanted), bench.supervisor.stop_all
+    )
 
 
 def measured(bench: Bench, wanted: list[Measure]) -> int:
     """The run itself; an interruption still prints what is known so far."""
     bench.prepare()
     environment = bench.environment()
-    bench.write(environment)
+    write(bench.chosen.json, environment)
     try:
         bench.measure_all(wanted)
     finally:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -16,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import report
 from chromium import Chromium, answer, value
 from procs import BenchError, ForeignLoad, Supervisor, run
 from report import NOISY_SHARE, Spread, number
+from running import ROOT, add_options, conducted, named, say, write
 from tab_share import (
     HERE,
     ISOLATED,
-    ROOT,
     PagePeak,
     PageRelay,
     PageServer,
@@ -159,29 +158,17 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--measures", metavar="A,B", help=f"of {','.join(MEASURES)} (default: all)")
     parser.add_argument("--quick", action="store_true",
                         help="one round, short runs, 20 MB, 2 shares: a try-out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append raw figures, a line each")
-    parser.add_argument("--no-build", action="store_true", help="use the binary that is there")
-    parser.add_argument("--binary", type=Path, default=ROOT / ".build/release/pgshare",
-                        metavar="FILE", help="pgshare's program (default: the release build)")
-    parser.add_argument("--keep", action="store_true", help="keep the temporary folder (logs)")
+    add_options(parser)
     chosen = parser.parse_args(arguments)
     if chosen.quick:
         chosen.rounds, chosen.seconds = 1, min(chosen.seconds, 1)
         chosen.mb, chosen.shares = min(chosen.mb, 20), min(chosen.shares, 2)
     if min(chosen.rounds, chosen.mb, chosen.shares) < 1 or chosen.seconds <= 0:
         parser.error("--rounds, --seconds, --mb and --shares must be greater than 0")
-    wanted = chosen.measures.split(",") if chosen.measures else MEASURES
-    if unknown := [name for name in wanted if name not in MEASURES]:
-        parser.error(f"no such measure: {', '.join(unknown)}; there are {', '.join(MEASURES)}")
-    chosen.measures = [name for name in MEASURES if name in wanted]
+    chosen.measures = named(parser, chosen.measures, MEASURES, "measure")
     if not chosen.binary.exists():
         parser.error(f"{chosen.binary} is not there; build it")
     return chosen
-
-
-def say(text: str) -> None:
-    """Progress, for the person who waits."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 class BrowserBench:
@@ -230,16 +217,10 @@ class BrowserBench:
                     record["error"] = str(error)
                 record["foreign"] = load.share()
                 self.records.append(record)
-                self.write(record)
+                write(self.chosen.json, record)
                 shown = {key: number(value) for key, value in record.items()
                          if isinstance(value, float) and key != "t"}
                 say(f"{name} {turn + 1}/{self.chosen.rounds}: {record.get('error', shown)}")
-
-    def write(self, record: dict) -> None:
-        """Raw figures, a JSON object a line."""
-        if self.chosen.json:
-            with self.chosen.json.open("a") as file:
-                file.write(json.dumps(record) + "\n")
 
     def measure(self, name: str, turn: int) -> dict[str, float]:
         """One measure in one round."""
@@ -402,17 +383,10 @@ def side_text(side: Callable[[dict], float] | None, done: list[dict]) -> str:
 
 
 def verdict(line: Line, spread: Spread | None) -> str:
-    """Met or missed by the median; `~` where the rounds stand on both sides of the target."""
-    if spread is None:
-        return "not measured"
-    if line.limit is None:
+    """As the other benchmarks say it; a line without a target has none."""
+    if spread is not None and line.limit is None:
         return "–"
-
-    def meets(value: float) -> bool:
-        return value >= line.limit if line.more_is_better else value <= line.limit
-
-    word = "met" if meets(spread.median) else "**missed**"
-    return word if meets(spread.low) == meets(spread.high) else f"{word} ~"
+    return report.verdict(line, spread)
 
 
 def remarks(bench: BrowserBench) -> str:
@@ -446,7 +420,8 @@ def main(arguments: Sequence[str]) -> int:
     chosen = options(arguments)
     folder = Path(tempfile.mkdtemp(prefix="pgshare-bench-"))
     bench = BrowserBench(chosen, folder)
-    try:
+
+    def work() -> int:
         bench.prepare()
         try:
             bench.measure_all()
@@ -455,18 +430,8 @@ def main(arguments: Sequence[str]) -> int:
                 print(table(bench.records, chosen.measures), end="\n\n")
                 print(remarks(bench), flush=True)
         return 1 if any("error" in record for record in bench.records) else 0
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
-    except BenchError as error:
-        say(f"failed: {error}; see {folder}")
-        chosen.keep = True
-        return 1
-    finally:
-        say("stopping what was started")
-        bench.close()
-        if not chosen.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+
+    return conducted(chosen, folder, work, bench.close)
 
 
 if __name__ == "__main__":

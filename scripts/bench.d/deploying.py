@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -22,9 +19,7 @@ from cluster import Cluster
 from pgshare_peer import PgShare
 from procs import BenchError, ForeignLoad, Supervisor, run
 from report import Spread, number
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+from running import ROOT, add_options, conducted, named, say, write
 
 #: What the target of a managed service has, unlike the other measures' cluster.
 SETTINGS = "wal_level = replica\nmax_wal_senders = 4\nmax_wal_size = 32GB\n"
@@ -110,28 +105,17 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
     parser.add_argument("--quick", action="store_true", help="64 MB, one round: a try-out")
     parser.add_argument("--ways", metavar="A,B", help=f"of {','.join(names)} (default: all)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append raw figures, a line each")
-    parser.add_argument("--no-build", action="store_true", help="use the binary that is there")
-    parser.add_argument("--binary", type=Path, default=ROOT / ".build/release/pgshare",
-                        metavar="FILE", help="pgshare's program (default: the release build)")
-    parser.add_argument("--keep", action="store_true", help="keep the temporary folder (logs)")
+    add_options(parser)
     chosen = parser.parse_args(arguments)
     if chosen.quick:
         chosen.mb, chosen.rounds = min(chosen.mb, 64), 1
     if chosen.mb < 16 or chosen.rounds < 1:
         parser.error("--mb must be at least 16, --rounds at least 1")
-    wanted = chosen.ways.split(",") if chosen.ways else names
-    if unknown := [name for name in wanted if name not in names]:
-        parser.error(f"no such way: {', '.join(unknown)}; there are {', '.join(names)}")
+    wanted = named(parser, chosen.ways, names, "way")
     chosen.ways = [way for way in WAYS if way.name in wanted]
     if not chosen.binary.exists():
         parser.error(f"{chosen.binary} is not there; build it")
     return chosen
-
-
-def say(text: str) -> None:
-    """Progress, for the person who waits."""
-    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 class DeployBench:
@@ -172,9 +156,7 @@ class DeployBench:
                     record["error"] = str(error)
                 record["foreign"] = load.share()
                 self.records.append(record)
-                if self.chosen.json:
-                    with self.chosen.json.open("a") as file:
-                        file.write(json.dumps(record) + "\n")
+                write(self.chosen.json, record)
                 say(f"round {turn + 1}/{self.chosen.rounds} {record}")
 
     def measure(self, way: Way) -> dict[str, float]:
@@ -355,7 +337,8 @@ def main(arguments: Sequence[str]) -> int:
     folder = Path(tempfile.mkdtemp(prefix="pgshare-bench-"))
     folder.chmod(0o755)  # user `postgres` goes in too
     bench = DeployBench(chosen, folder)
-    try:
+
+    def work() -> int:
         bench.prepare()
         try:
             bench.measure_all()
@@ -364,15 +347,5 @@ def main(arguments: Sequence[str]) -> int:
                 print(table(bench.records), end="\n\n")
                 print(remarks(bench), flush=True)
         return 1 if any("error" in record for record in bench.records) else 0
-    except KeyboardInterrupt:
-        say("interrupted")
-        return 130
-    except BenchError as error:
-        say(f"failed: {error}; see {folder}")
-        chosen.keep = True
-        return 1
-    finally:
-        say("stopping what was started")
-        bench.supervisor.stop_all()
-        if not chosen.keep:
-            shutil.rmtree(folder, ignore_errors=True)
+
+    return conducted(chosen, folder, work, bench.supervisor.stop_all)

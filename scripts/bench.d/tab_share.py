@@ -12,9 +12,9 @@ from pathlib import Path
 
 from chromium import Chromium, Tab
 from procs import BenchError, Supervisor, read_json_line, resident_bytes, run
+from running import ROOT
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "Tests/EndToEnd"))
 
 from harness.browser_server import PageServer  # noqa: E402
