@@ -14,7 +14,7 @@ from harness import tools, wire
 from harness.cluster import Cluster
 from harness.processes import run
 from harness.waiting import wait_for
-from harness.wire import Message, Refused, WireClient
+from harness.wire import Message, Refused, WireClient, answers
 
 pytestmark = pytest.mark.relayed
 
@@ -297,14 +297,6 @@ def closed(connection: socket.socket) -> bool:
         return False
     except OSError:
         return True
-
-
-def answers(endpoint) -> bool:
-    try:
-        with WireClient(endpoint) as client:
-            return client.query("select 1") == [[b"1"]]
-    except (Refused, OSError, EOFError, AssertionError):
-        return False
 
 
 def test_guessing_passwords_locks_the_guesser_out_and_not_the_share(new_relay, new_agent, cluster):

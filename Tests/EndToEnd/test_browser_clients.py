@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import io
 import os
 import ssl
 import subprocess
@@ -19,7 +18,7 @@ import psycopg
 import pytest
 import sqlalchemy
 from harness import tools
-from harness.processes import run, run_well
+from harness.drivers import check_big_result, check_node_postgres, check_pg8000, check_pgjdbc, psql_of
 
 CLIENTS = Path(__file__).parent / "clients"
 BIG = "größer " * 150_000  # more than 1 MB in UTF-8
@@ -31,11 +30,7 @@ def psql(client, covers, tab_share):
     """Runs psql of a version against the tab."""
     covers("psql", tools.full_version(client))
 
-    def invoke(*arguments: str, stdin: str | None = None, **more):
-        command = [tools.program("psql", client), "-X", "-d", tab_share.argument(), *arguments]
-        return run(command, tab_share.environment(PAGER="cat"), stdin=stdin, **more)
-
-    return invoke
+    return psql_of(client, tab_share)
 
 
 # psql
@@ -98,12 +93,7 @@ def test_a_copy_with_an_error_names_the_line_and_the_session_goes_on(psql):
 
 @versions
 def test_psql_shows_a_big_result_whole(psql):
-    done = psql("-At", "-c", "select n, md5(n::text) from generate_series(1, 200000) n", seconds=120)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0, done.stderr
-    assert len(lines) == 200_000
-    assert lines[0] == "1|c4ca4238a0b923820dcc509a6f75849b"
-    assert lines[-1].startswith("200000|")
+    check_big_result(psql)
 
 
 @versions
@@ -214,57 +204,18 @@ def test_asyncpg_prepares_copies_and_pools(tab_share, covers):
 
 def test_pg8000_queries_and_copies(tab_share, covers):
     covers("pg8000", pg8000.__version__)
-    context = ssl.create_default_context(cafile=str(tab_share.ca_file))
-    connection = pg8000.dbapi.connect(
-        tab_share.user, host=tab_share.host, port=tab_share.port, password=tab_share.password,
-        database=tab_share.database, ssl_context=context, timeout=60,
-    )  # fmt: skip
-    try:
-        cursor = connection.cursor()
-        cursor.execute("create table copied (a int, b text)")
-        lines = "".join(f"{number}\tline {number}\n" for number in range(3000))
-        cursor.execute("copy copied from stdin", stream=io.StringIO(lines))
-        out = io.BytesIO()
-        cursor.execute("copy (select * from copied order by a) to stdout", stream=out)
-        assert out.getvalue().decode() == lines
-        with pytest.raises(pg8000.dbapi.DatabaseError, match="42703"):
-            cursor.execute("select nonsense")
-        connection.rollback()
-        cursor.execute("select %s || 'y'", ("x",))
-        assert cursor.fetchone()[0] == "xy"
-    finally:
-        connection.close()
+    check_pg8000(tab_share, "create table")
 
 
 # Node and Java
 
 
-def arguments(endpoint) -> list[str]:
-    return [endpoint.host, str(endpoint.port), endpoint.database, str(endpoint.ca_file)]
-
-
 def test_node_postgres_queries_streams_pools_and_listens(tab_share, covers):
-    done = run_well(
-        ["node", str(CLIENTS / "clients.js"), *arguments(tab_share)],
-        tab_share.environment(PGSHARE_TEST_USER=tab_share.user, NODE_PATH=str(tools.NODE_MODULES)),
-    )
-    lines = done.stdout.splitlines()
-    assert lines[-1] == "done"
-    assert sum(line.startswith("ok ") for line in lines) == 5
-    covers("node-postgres", lines[0].removeprefix("version "))
+    covers("node-postgres", check_node_postgres(tab_share))
 
 
 def test_pgjdbc_queries_batches_copies_and_listens(tab_share, tmp_path: Path, covers):
-    source = CLIENTS / "BrowserClients.java"
-    run_well(["javac", "-cp", str(tools.JDBC), "-d", str(tmp_path), str(source)])
-    done = run_well(
-        ["java", "-cp", f"{tmp_path}:{tools.JDBC}", "BrowserClients", *arguments(tab_share)],
-        tab_share.environment(PGSHARE_TEST_USER=tab_share.user),
-    )
-    lines = done.stdout.splitlines()
-    assert lines[-1] == "done"
-    assert sum(line.startswith("ok ") for line in lines) == 6
-    covers("pgjdbc", lines[0].removeprefix("version "))
+    covers("pgjdbc", check_pgjdbc(tab_share, "BrowserClients", tmp_path, 6))
 
 
 # SQLAlchemy: what an application does

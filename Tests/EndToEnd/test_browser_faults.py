@@ -13,7 +13,7 @@ from harness.browser import BrowserStage, Chromium, PageRelay, Tab, stopped
 from harness.processes import run_well
 from harness.token_issuer import Issuer
 from harness.waiting import stays_true, wait_for
-from harness.wire import Refused, WireClient
+from harness.wire import Refused, WireClient, answers
 
 pytestmark = pytest.mark.relayed
 
@@ -25,14 +25,6 @@ def codes(messages) -> list[str]:
 def ends(client: WireClient) -> list[str]:
     """The SQLSTATEs that a client is given at its end."""
     return codes(client.until_end())
-
-
-def answers(endpoint) -> bool:
-    try:
-        with WireClient(endpoint) as client:
-            return client.query("select 1") == [[b"1"]]
-    except (Refused, OSError, EOFError, AssertionError):
-        return False
 
 
 # Faults that take a minute by their nature: they begin with the module and run beside its other

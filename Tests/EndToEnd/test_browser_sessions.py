@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from harness import wire
 from harness.waiting import stays_true, wait_for
-from harness.wire import Refused, WireClient
+from harness.wire import Refused, WireClient, answers
 
 # Not marked: what holds of any two sessions of a real Postgres, and must hold of clients of one.
 relayed = pytest.mark.relayed
@@ -505,14 +505,6 @@ def test_an_exclusive_share_takes_one_client_at_a_time(new_tab):
     assert first.query("select 1") == [[b"1"]]
     first.close()
     wait_for("the place of the client that left", lambda: answers(endpoint))
-
-
-def answers(endpoint) -> bool:
-    try:
-        with WireClient(endpoint) as client:
-            return client.query("select 1") == [[b"1"]]
-    except (Refused, OSError, EOFError, AssertionError):
-        return False
 
 
 @relayed

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from harness import tools
+from harness.drivers import check_big_result, psql_of
 from harness.endpoint import Endpoint
 from harness.processes import run, run_well
 from harness.terminal import Terminal
@@ -18,12 +19,7 @@ def psql(client, covers, every_share: Endpoint):
     """Runs psql of a version against a share of a version."""
     covers("psql", tools.full_version(client))
 
-    def invoke(*arguments: str, stdin: str | None = None, **more):
-        command = [tools.program("psql", client), "-X", "-d", every_share.argument()]
-        environment = every_share.environment(PAGER="cat")
-        return run([*command, *arguments], environment, stdin=stdin, **more)
-
-    return invoke
+    return psql_of(client, every_share)
 
 
 @clients
@@ -58,12 +54,7 @@ def test_copy_in_and_out_returns_the_same_file(psql, tmp_path: Path):
 
 @clients
 def test_a_big_result_arrives_whole(psql):
-    done = psql("-At", "-c", "select n, md5(n::text) from generate_series(1, 200000) n", seconds=120)
-    lines = done.stdout.splitlines()
-    assert done.returncode == 0, done.stderr
-    assert len(lines) == 200_000
-    assert lines[0] == "1|c4ca4238a0b923820dcc509a6f75849b"
-    assert lines[-1].startswith("200000|")
+    check_big_result(psql)
 
 
 @clients

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import io
 import ssl
 import threading
 import uuid
@@ -12,6 +11,7 @@ import pg8000.dbapi
 import psycopg
 import pytest
 import sqlalchemy
+from harness.drivers import check_pg8000
 from harness.endpoint import Endpoint
 from harness.waiting import wait_for
 
@@ -219,26 +219,7 @@ class TestAsyncpg:
 
 def test_pg8000_queries_and_copies(share, covers):
     covers("pg8000", pg8000.__version__)
-    context = ssl.create_default_context(cafile=str(share.ca_file))
-    connection = pg8000.dbapi.connect(
-        share.user, host=share.host, port=share.port, password=share.password,
-        database=share.database, ssl_context=context, timeout=60,
-    )  # fmt: skip
-    try:
-        cursor = connection.cursor()
-        cursor.execute("create temp table copied (a int, b text)")
-        lines = "".join(f"{number}\tline {number}\n" for number in range(3000))
-        cursor.execute("copy copied from stdin", stream=io.StringIO(lines))
-        out = io.BytesIO()
-        cursor.execute("copy (select * from copied order by a) to stdout", stream=out)
-        assert out.getvalue().decode() == lines
-        with pytest.raises(pg8000.dbapi.DatabaseError, match="42703"):
-            cursor.execute("select nonsense")
-        connection.rollback()
-        cursor.execute("select %s || 'y'", ("x",))
-        assert cursor.fetchone()[0] == "xy"
-    finally:
-        connection.close()
+    check_pg8000(share, "create temp table")
 
 
 def test_sqlalchemy_pool_recycles_connections_and_reflects_tables(share, covers):

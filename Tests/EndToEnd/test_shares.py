@@ -14,7 +14,7 @@ from harness.cluster import ROLES
 from harness.pgshare import pgshare
 from harness.processes import Child, run, run_well
 from harness.waiting import stays_true, wait_for
-from harness.wire import Refused, WireClient
+from harness.wire import Refused, WireClient, answers
 
 pytestmark = pytest.mark.relayed
 
@@ -28,14 +28,6 @@ def refusal(endpoint, **more) -> Refused:
 def states(client: WireClient) -> list[str]:
     """Waits for the end of a session; the SQLSTATEs that it was given."""
     return [got.fields["C"] for got in client.until_end() if got.kind == "E"]
-
-
-def answers(endpoint) -> bool:
-    try:
-        with WireClient(endpoint) as client:
-            return client.query("select 1") == [[b"1"]]
-    except (Refused, OSError, EOFError, AssertionError):
-        return False
 
 
 def test_the_first_line_of_json_names_everything(new_agent, relay, cluster):

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from harness import wire
 from harness.waiting import stays_true, wait_for
-from harness.wire import WireClient
+from harness.wire import WireClient, answers
 
 pytestmark = pytest.mark.relayed
 
@@ -160,14 +160,6 @@ def test_a_tunnel_of_several_links_serves_every_client_also_over_drops(
     assert len(digests) == 2 and len(set(digests)) == 1
     assert relay.metric("link_resumes_total") > 0
     wait_for("every stream to end", lambda: relay.metric("streams_open") == 0)
-
-
-def answers(endpoint) -> bool:
-    try:
-        with WireClient(endpoint) as client:
-            return client.query("select 1") == [[b"1"]]
-    except (wire.Refused, OSError, EOFError, AssertionError):
-        return False
 
 
 def test_a_client_that_vanishes_frees_its_backend(shaky, cluster):

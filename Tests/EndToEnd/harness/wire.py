@@ -293,6 +293,15 @@ class WireClient:
         self.close()
 
 
+def answers(endpoint: Endpoint) -> bool:
+    """Whether a new client is served."""
+    try:
+        with WireClient(endpoint) as client:
+            return client.query("select 1") == [[b"1"]]
+    except (Refused, OSError, EOFError, AssertionError):
+        return False
+
+
 def _row(body: bytes) -> list[bytes | None]:
     (count,) = struct.unpack("!h", body[:2])
     values: list[bytes | None] = []
