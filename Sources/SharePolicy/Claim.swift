@@ -40,6 +40,11 @@ public enum Claim {
             self.ofOwner = ofOwner
             self.inTotal = inTotal
         }
+
+        /// Counts live shares.
+        public init(of owner: OwnerID, among live: [Share]) {
+            self.init(ofOwner: live.count { $0.owner == owner }, inTotal: live.count)
+        }
     }
 
     /// The answer.

@@ -196,9 +196,9 @@ struct SharedLine: Encodable, Hashable {
         self.password = password
         self.database = probe.database
         self.expiresAt = address.expiresAt
-        let login = "\(Conninfo.escaped(self.user)):\(Conninfo.escaped(password))"
-        let authority = "\(login)@\(address.host):\(address.port)"
-        self.url = "postgres://\(authority)/\(Conninfo.escaped(probe.database))?sslmode=require"
+        self.url = ConnectionURL.share(
+            user: self.user, password: password, host: address.host, port: address.port,
+            database: probe.database)
         // Channel binding proves the relay by the password, without a certificate authority.
         self.psql = "psql '\(self.url)\(bindsChannel ? "&channel_binding=require" : "")'"
     }

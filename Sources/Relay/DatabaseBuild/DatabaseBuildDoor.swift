@@ -124,17 +124,9 @@ final class DatabaseBuildDoor: PageDoor {
     }
 
     private func refuse(_ error: any Error, _ owner: OwnerID, _ handler: PageHandler) {
-        let refusal =
-            (error as? TunnelRefusal) ?? TunnelRefusal(.internalFailure, detail: "\(error)")
-        self.environment.metrics.tunnelRefusals.add(refusal.reason)
-        self.environment.logger.log(
-            .info, "tunnel refused",
-            [
-                .reason: refusal.reason.code, .owner: owner.rawValue, .error: refusal.detail,
-            ])
+        let reason = self.environment.refused(error, by: owner)
         handler.close(
-            refusal.reason.isRetryable ? .serviceRestart : .policyViolation,
-            refusal.reason.message)
+            reason.isRetryable ? .serviceRestart : .policyViolation, reason.message)
     }
 
     /// The relay stops: no new pages, and an end to those that are here.

@@ -31,43 +31,31 @@ struct PageClaims: Sendable {
             let live = shares.filter { $0.state(now: now) == .live && $0.id != id }
             let verdict = Claim.decide(
                 existingByID: isOver ? nil : existing, existingByName: nil, by: owner,
-                occupancy: Claim.Occupancy(
-                    ofOwner: live.count { $0.owner == owner }, inTotal: live.count),
+                occupancy: Claim.Occupancy(of: owner, among: live),
                 limits: self.limits, now: now)
             switch verdict {
             case .refused(let refusal): throw refusal
-            case .takeOver(let existing): return try await self.keep(existing, now)
+            case .takeOver(let existing):
+                return try await self.store.keep(self.renewed(existing, now), now: now)
             case .new:
                 // Who was let in before must not be by that alone.
                 if isOver { _ = try await self.store.delete(id) }
                 var share = self.make(id, owner, now)
                 share.generation = (existing?.generation ?? 0) + 1
-                return try await self.upsert(share, now)
+                return try await self.store.keep(share, now: now)
             }
-        } catch let refusal as TunnelRefusal {
-            throw refusal
-        } catch let error as ShareStoreError {
-            throw Self.refusal(error)
         } catch {
-            throw TunnelRefusal(.internalFailure, detail: "\(error)")
+            throw TunnelRefusal(claiming: error)
         }
     }
 
     /// The share goes on: with the password that it has, and the time of a new one.
-    private func keep(_ existing: Share, _ now: Date) async throws -> Share {
+    private func renewed(_ existing: Share, _ now: Date) -> Share {
         var share = existing
         share.generation += 1
         share.expiresAt = self.expiry(now)
         share.limits.maximumClients = self.maximumClients
-        return try await self.upsert(share, now)
-    }
-
-    private func upsert(_ share: Share, _ now: Date) async throws -> Share {
-        let kept = try await self.store.upsert(share, now: now)
-        guard kept.state(now: now) == .live else {
-            throw TunnelRefusal(.shareRevoked, detail: "\(kept)")
-        }
-        return kept
+        return share
     }
 
     /// A new share. Nobody knows its password until the owner asks for one.
@@ -89,13 +77,5 @@ struct PageClaims: Sendable {
 
     private func expiry(_ now: Date) -> Date {
         now.addingTimeInterval(TimeInterval(self.configuration.defaultExpirySeconds))
-    }
-
-    private static func refusal(_ error: ShareStoreError) -> TunnelRefusal {
-        switch error {
-        case .shareTaken: TunnelRefusal(.idTaken, detail: "\(error)")
-        case .ownerRevoked: TunnelRefusal(.unauthorized, detail: "\(error)")
-        default: TunnelRefusal(.internalFailure, detail: "\(error)")
-        }
     }
 }

@@ -26,7 +26,7 @@
 ///   at
 ///   once.
 /// - `GET /?token=TOKEN` on the host `ID.DOMAIN` with `Upgrade: websocket` and no subprotocol: 101
-///   for database.build's page (PROTOCOL.md, 16), 401 as above.
+///   for database.build's page (PROTOCOL.md, 17), 401 as above.
 ///
 /// SHARE is `{"id":…,"name":…,"state":…,"database":…,"user":…,"host":…,"port":…,"login":…,
 /// "clients":…,"max_connections":…,"created_at":…,"expires_at":…,"revoked_at":…}`; `state` is

@@ -67,21 +67,14 @@ package struct MadePassword: Hashable, Codable, Sendable {
         user: String, password: String, host: String, port: Int, database: String,
         expiresAt: Date?
     ) {
-        let login = "\(Self.escaped(user)):\(Self.escaped(password))"
-        let place = "\(host):\(port)/\(Self.escaped(database))"
-        self.url = "postgres://\(login)@\(place)?sslmode=require"
+        self.url = ConnectionURL.share(
+            user: user, password: password, host: host, port: port, database: database)
         self.user = user
         self.password = password
         self.host = host
         self.port = port
         self.database = database
         self.expiresAt = expiresAt
-    }
-
-    private static func escaped(_ text: String) -> String {
-        let plain = CharacterSet(
-            charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
     }
 
     private enum CodingKeys: String, CodingKey {

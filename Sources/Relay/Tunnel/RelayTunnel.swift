@@ -233,4 +233,17 @@ struct TunnelEnvironment: Sendable {
     let cancels: CancelDirectory
     let metrics: RelayMetrics
     let logger: Logger
+
+    /// Counts and logs that a tunnel of an owner is turned away.
+    ///
+    /// - Returns: What to tell it.
+    func refused(_ error: any Error, by owner: OwnerID) -> TunnelRefusal.Reason {
+        let refusal =
+            (error as? TunnelRefusal) ?? TunnelRefusal(.internalFailure, detail: "\(error)")
+        self.metrics.tunnelRefusals.add(refusal.reason)
+        self.logger.log(
+            .info, "tunnel refused",
+            [.reason: refusal.reason.code, .owner: owner.rawValue, .error: refusal.detail])
+        return refusal.reason
+    }
 }

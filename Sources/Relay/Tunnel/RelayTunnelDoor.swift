@@ -272,16 +272,7 @@ final class RelayTunnelDoor: TunnelDoor {
     }
 
     private func refuse(_ error: any Error, _ connection: TunnelConnection) {
-        let refusal =
-            (error as? TunnelRefusal) ?? TunnelRefusal(.internalFailure, detail: "\(error)")
-        self.environment.metrics.tunnelRefusals.add(refusal.reason)
-        self.environment.logger.log(
-            .info, "tunnel refused",
-            [
-                .reason: refusal.reason.code, .owner: connection.owner.rawValue,
-                .error: refusal.detail,
-            ])
-        connection.refuse(refusal.reason)
+        connection.refuse(self.environment.refused(error, by: connection.owner))
     }
 }
 

@@ -35,19 +35,7 @@ struct ShareClaims: Sendable {
         case .refused(let refusal):
             throw refusal
         }
-        do {
-            let kept = try await self.store.upsert(share, now: now)
-            guard kept.state(now: now) == .live else {
-                throw TunnelRefusal(.shareRevoked, detail: "\(kept)")
-            }
-            return kept
-        } catch let refusal as TunnelRefusal {
-            throw refusal
-        } catch let error as ShareStoreError {
-            throw Self.refusal(error)
-        } catch {
-            throw TunnelRefusal(.internalFailure, detail: "\(error)")
-        }
+        return try await self.store.keep(share, now: now)
     }
 
     private func verdict(
@@ -60,11 +48,10 @@ struct ShareClaims: Sendable {
                 existingByID: shares.first { $0.id.rawValue == request.id },
                 existingByName: name.flatMap { name in live.first { $0.name == name } },
                 by: owner,
-                occupancy: Claim.Occupancy(
-                    ofOwner: live.count { $0.owner == owner }, inTotal: live.count),
+                occupancy: Claim.Occupancy(of: owner, among: live),
                 limits: self.limits, now: now)
         } catch {
-            throw Self.refusal(error)
+            throw TunnelRefusal(claiming: error)
         }
     }
 
@@ -133,14 +120,5 @@ struct ShareClaims: Sendable {
         let seconds = request.expiresIn ?? self.configuration.defaultExpirySeconds
         guard seconds > 0 else { throw TunnelRefusal(.badRequest, detail: "expires_in") }
         return min(now.addingTimeInterval(TimeInterval(seconds)), latest)
-    }
-
-    private static func refusal(_ error: ShareStoreError) -> TunnelRefusal {
-        switch error {
-        case .shareTaken: TunnelRefusal(.idTaken, detail: "\(error)")
-        case .shareNameTaken: TunnelRefusal(.nameTaken, detail: "\(error)")
-        case .ownerRevoked: TunnelRefusal(.unauthorized, detail: "\(error)")
-        default: TunnelRefusal(.internalFailure, detail: "\(error)")
-        }
     }
 }

@@ -18,8 +18,8 @@ struct SQLSettingStatement {
     /// Reads a statement without white space around it; nil for any other one.
     init?(_ statement: ByteBuffer) {
         // Nearly all statements end here.
-        let start = statement.readableBytesView.prefix(3).map { $0 | 0x20 }
-        guard start == Array("set".utf8) || start == Array("res".utf8) else { return nil }
+        let start = statement.readableBytesView.prefix(3).lazy.map { $0 | 0x20 }
+        guard start.elementsEqual("set".utf8) || start.elementsEqual("res".utf8) else { return nil }
         let bytes = Array(statement.readableBytesView.prefix(Self.maximumBytes))
         var scanner = SQLScanner(bytes, backslashEscapes: false)
         var tokens: [SQLToken] = []

@@ -1,5 +1,6 @@
 import Foundation
 import PostgresClient
+import SharePolicy
 
 /// libpq's texts for where a database is.
 enum Conninfo {
@@ -22,14 +23,14 @@ enum Conninfo {
         for secret in ["password", "sslpassword"] { settings[secret] = nil }
         // libpq fills in some defaults of its own, which are the same next time.
         let parts = ["user", "host", "port", "dbname"].map { settings.removeValue(forKey: $0) }
-        let user = parts[0].map { "\(self.escaped($0))@" } ?? ""
+        let user = parts[0].map { "\(ConnectionURL.escaped($0))@" } ?? ""
         let host = parts[1].map(self.host) ?? ""
         let port = parts[2].map { ":\($0)" } ?? ""
-        let database = parts[3].map { "/\(self.escaped($0))" } ?? ""
+        let database = parts[3].map { "/\(ConnectionURL.escaped($0))" } ?? ""
         let isPlain = parts[1]?.contains(",") != true && parts[2]?.contains(",") != true
         guard isPlain else { return try self.keywords(conninfo) }
         let rest = settings.sorted { $0.key < $1.key }
-            .map { "\($0.key)=\(self.escaped($0.value))" }.joined(separator: "&")
+            .map { "\($0.key)=\(ConnectionURL.escaped($0.value))" }.joined(separator: "&")
         return "postgres://\(user)\(host)\(port)\(database)" + (rest.isEmpty ? "" : "?\(rest)")
     }
 
@@ -42,12 +43,6 @@ enum Conninfo {
 
     /// A folder (of a unix socket) is escaped, an IPv6 address is bracketed.
     private static func host(_ host: String) -> String {
-        host.contains(":") ? "[\(host)]" : self.escaped(host)
-    }
-
-    static func escaped(_ text: String) -> String {
-        let plain = CharacterSet(
-            charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-        return text.addingPercentEncoding(withAllowedCharacters: plain) ?? ""
+        host.contains(":") ? "[\(host)]" : ConnectionURL.escaped(host)
     }
 }

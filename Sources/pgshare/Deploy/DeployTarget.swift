@@ -2,6 +2,7 @@ import ArgumentParser
 import CloudProviders
 import Deploy
 import Foundation
+import SharePolicy
 
 /// Where a deploy writes to: whatever psql would take, or a provider's database.
 enum DeployTarget: Hashable {
@@ -44,7 +45,7 @@ enum DeployTarget: Hashable {
         guard !options.isEmpty else { return "" }
         return "?"
             + options.sorted { $0.key < $1.key }
-            .map { "\($0.key)=\(Conninfo.escaped($0.value))" }.joined(separator: "&")
+            .map { "\($0.key)=\(ConnectionURL.escaped($0.value))" }.joined(separator: "&")
     }
 
     /// The database that a deploy went to, where the words alone would name another one: a
