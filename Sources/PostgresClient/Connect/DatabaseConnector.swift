@@ -144,6 +144,12 @@ public final class DatabaseConnector: Sendable {
     ) -> EventLoopFuture<any Channel> {
         let bootstrap = ClientBootstrap(group: eventLoop)
             .channelOption(.autoRead, value: false)
+            // A read buffer stays with an idle session; a greeting fits, and a result grows it.
+            .channelOption(
+                .recvAllocator,
+                value: AdaptiveRecvByteBufferAllocator(
+                    minimum: 512, initial: 1_024, maximum: 65_536)
+            )
             .connectTimeout(timeout)
         switch self.target.endpoint {
         case .unixSocket(let path):
