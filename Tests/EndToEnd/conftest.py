@@ -21,9 +21,9 @@ from harness.certificates import Authority  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.deploy import Deployer, literal  # noqa: E402
 from harness.endpoint import Endpoint  # noqa: E402
+from harness.fault_proxy import FaultProxy  # noqa: E402
 from harness.pgshare import Agent, Relay  # noqa: E402
 from harness.token_issuer import Issuer  # noqa: E402
-from harness.tcp_proxy import TCPProxy  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -165,12 +165,12 @@ def new_agent() -> Iterator[Callable[..., Agent]]:
 
 
 @pytest.fixture
-def new_proxy() -> Iterator[Callable[[int], TCPProxy]]:
+def new_proxy() -> Iterator[Callable[[int], FaultProxy]]:
     """Starts a TCP proxy in front of a port."""
-    proxies: list[TCPProxy] = []
+    proxies: list[FaultProxy] = []
 
-    def start(port: int) -> TCPProxy:
-        proxies.append(TCPProxy(port))
+    def start(port: int) -> FaultProxy:
+        proxies.append(FaultProxy(port))
         return proxies[-1]
 
     yield start

@@ -17,8 +17,8 @@ import pytest
 from harness import tools, wire
 from harness.browser import BrowserStage, PageRelay, Tab
 from harness.endpoint import Endpoint
+from harness.fault_proxy import FaultProxy
 from harness.processes import run_well
-from harness.tcp_proxy import TCPProxy
 from harness.waiting import stays_true, wait_for
 from harness.wire import Refused, WireClient
 
@@ -248,7 +248,7 @@ def test_a_wrong_token_is_refused_and_none_is_ever_logged(build, page_relay):
 
 
 def test_a_page_that_reconnects_keeps_its_share_and_its_password(build, page_relay):
-    proxy = TCPProxy(page_relay.http_port)
+    proxy = FaultProxy(page_relay.http_port)
     build.connect(port=proxy.port)
     endpoint = build.endpoint()
     with WireClient(endpoint) as client:

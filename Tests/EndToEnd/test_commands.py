@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from harness import tools, wire
+from harness.fault_proxy import FaultProxy
 from harness.pgshare import pgshare
 from harness.processes import Child, run
-from harness.tcp_proxy import TCPProxy
 from harness.waiting import stays_true, wait_for
 from harness.wire import Refused, WireClient
 
@@ -92,7 +92,7 @@ def certificate_files(folder: Path) -> tuple[Path, Path]:
 
 
 def test_an_agent_waits_for_a_relay_that_is_not_there_yet(relay, cluster, new_agent):
-    proxy = TCPProxy(relay.https_port)
+    proxy = FaultProxy(relay.https_port)
     proxy.refuses = True
     agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}", wait=False)
     try:

@@ -13,10 +13,10 @@ import pytest
 from harness import tools
 from harness.certificates import Authority
 from harness.cluster import Cluster
+from harness.fault_proxy import FaultProxy
 from harness.kill_stage import DATABASE, Deploy, KillStage, State, digest, dump, next_version
 from harness.pgshare import Agent
 from harness.small_disk import limited_files, small_disk
-from harness.tcp_proxy import TCPProxy
 from harness.terminal import Terminal
 from harness.waiting import wait_for
 
@@ -67,9 +67,9 @@ def bulk(stage: KillStage) -> Iterator[None]:
 
 
 @pytest.fixture
-def shaky(stage: KillStage) -> Iterator[TCPProxy]:
+def shaky(stage: KillStage) -> Iterator[FaultProxy]:
     """The agent reaches the relay by a network that can fail."""
-    proxy = TCPProxy(stage.relay.https_port)
+    proxy = FaultProxy(stage.relay.https_port)
     steady = stage.agent
     stage.agent = Agent(
         stage.relay, stage.source, conninfo=stage.source.conninfo(DATABASE),

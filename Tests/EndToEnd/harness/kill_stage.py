@@ -15,9 +15,9 @@ import psycopg
 from . import tools
 from .certificates import Authority
 from .cluster import Cluster
+from .fault_proxy import FaultProxy
 from .pgshare import Agent, Relay, pgshare
 from .processes import Child, run_well
-from .tcp_proxy import TCPProxy
 from .waiting import wait_for
 
 # The name of the database at both ends.
@@ -253,7 +253,7 @@ class KillStage:
         self.relay = Relay(folder / "relay")
         self.relay.token()
         self.new_agent()
-        self.proxy = TCPProxy(self.target.port)
+        self.proxy = FaultProxy(self.target.port)
         self.empty_target()
 
     def close(self) -> None:
