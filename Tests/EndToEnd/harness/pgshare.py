@@ -13,6 +13,7 @@ from . import tools
 from .cluster import Cluster
 from .endpoint import Endpoint
 from .processes import Child, run, run_well
+from .waiting import PATIENCE
 
 # The tests' own pgshare processes must not see what the caller has set up for theirs.
 _CLEAN = {
@@ -49,8 +50,10 @@ class Relay:
         *more: str,
         environment: dict[str, str] | None = None,
         ca_file: Path | None = None,
+        https_host: str = "127.0.0.1",
     ):
         self.state = state
+        self.https_host = https_host
         self.more = more
         self.environment = environment or {}
         self.postgres_port = 0
@@ -66,7 +69,7 @@ class Relay:
             [
                 tools.pgshare_binary(), "relay", "--state", str(self.state),
                 "--postgres-listen", f"127.0.0.1:{self.postgres_port}",
-                "--https-listen", f"127.0.0.1:{self.https_port}", "--json", *self.more,
+                "--https-listen", f"{self.https_host}:{self.https_port}", "--json", *self.more,
             ],
             self.environment,
         )  # fmt: skip
@@ -150,10 +153,10 @@ class Agent:
         if wait:
             self.wait_shared()
 
-    def wait_shared(self) -> dict:
+    def wait_shared(self, seconds: float = PATIENCE) -> dict:
         """The first line: where the share is."""
         self.shared = self.child.wait_json(
-            "the share to stand", lambda value: value.get("event") == "shared"
+            "the share to stand", lambda value: value.get("event") == "shared", seconds=seconds
         )
         return self.shared
 
