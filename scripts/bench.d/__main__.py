@@ -16,6 +16,7 @@ from pathlib import Path
 
 import browsing
 import deploying
+import enduring
 import report
 import targets
 from cluster import Cluster, DataSize
@@ -74,8 +75,8 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "measure", nargs="*",
         help="which measures (default: all; see --list); `deploy` alone measures pgshare deploy, "
-        "`browser` alone a shared tab; see `scripts/bench deploy --help`, `scripts/bench browser "
-        "--help`",
+        "`browser` alone a shared tab, `endurance` alone a crowd, a storm and links that come "
+        "back; see `scripts/bench deploy --help` and so on",
     )
     parser.add_argument("--list", action="store_true", help="list the measures and stop")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds (default 3)")
@@ -198,6 +199,8 @@ def main() -> int:
         return deploying.main(sys.argv[2:])
     if sys.argv[1:2] == ["browser"]:
         return browsing.main(sys.argv[2:])
+    if sys.argv[1:2] == ["endurance"]:
+        return enduring.main(sys.argv[2:])
     chosen = options()
     if chosen.list:
         for measure in targets.ALL:

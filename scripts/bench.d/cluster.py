@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,12 +152,7 @@ class Cluster:
 
     def start(self) -> None:
         """initdb, certificates, settings, and the server in the foreground of its own session."""
-        for name in ("sockets", "tls"):
-            (self.folder / name).mkdir()
-        self._make_certificate()
-        if os.geteuid() == 0:
-            for path in [self.folder, *self.folder.rglob("*")]:
-                shutil.chown(path, "postgres", "postgres")
+        self.make_folders()
         data = self.folder / "data"
         run(
             [self.binaries / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync",
@@ -173,8 +169,30 @@ class Cluster:
             cwd="/",
         )
         wait_for_port(self.port, self._postmaster, seconds=30)
+        self._wait_until_it_serves(seconds=30)
         self.sql("create database bench", database="postgres")
         self.sql(f"create role {SCRAM_ROLE} superuser login password '{self.password}'")
+
+    def _wait_until_it_serves(self, seconds: float) -> None:
+        """It listens before it serves."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self.sql("select 1", database="postgres")
+                return
+            except BenchError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+
+    def make_folders(self) -> None:
+        """For sockets and certificates; they belong to the user that servers run as."""
+        for name in ("sockets", "tls"):
+            (self.folder / name).mkdir(parents=True)
+        self._make_certificate()
+        if os.geteuid() == 0:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                shutil.chown(path, "postgres", "postgres")
 
     def _make_certificate(self) -> None:
         tls = self.folder / "tls"

@@ -1,4 +1,4 @@
-"""What the three benchmarks' runs have in common: options, progress, raw figures, an end."""
+"""What the benchmarks' runs have in common: options, progress, raw figures, an end."""
 
 from __future__ import annotations
 

@@ -28,6 +28,9 @@ AT_ONCE = 8
 #: Tunnels that one token opens: a relay admits 100 shares of an owner unless told otherwise.
 TUNNELS_A_TOKEN = 90
 
+#: The password of every share that is opened here.
+PASSWORD = "idle-but-not-short"
+
 #: How long one tunnel may take to stand, in seconds.
 OPEN_SECONDS = 20
 
@@ -51,20 +54,21 @@ def scram_verifier(password: str, iterations: int = 4096) -> str:
 class IdleTunnels:
     """`with IdleTunnels(peer, 1000): …` holds them open; they live on a thread of their own."""
 
-    def __init__(self, peer: PgShare, count: int) -> None:
+    def __init__(self, peer: PgShare, count: int, clients: int = 20) -> None:
         self._peer = peer
         self._count = count
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._keepers: list[asyncio.Task] = []
         self._trust = ssl.create_default_context(cafile=str(peer.authority))
-        share = {
-            "verifier": scram_verifier("idle"), "auth": "scram", "database": "bench",
-            "user": "bench", "maxConnections": 20, "readOnly": False, "allow": [],
+        self.share = {
+            "verifier": scram_verifier(PASSWORD), "auth": "scram", "database": "bench",
+            "user": "bench", "maxConnections": clients, "readOnly": False, "allow": [],
         }
-        self._hello = frame(
-            HELLO, json.dumps({"version": 1, "agent": "bench/1", "share": share}).encode()
-        )
+        #: What the relay said of each tunnel that stands.
+        self.welcomes: list[dict] = []
+        hello = {"version": 1, "agent": "bench/1", "share": self.share}
+        self._hello = frame(HELLO, json.dumps(hello).encode())
         owners = -(-count // TUNNELS_A_TOKEN)
         self._requests = [
             (
@@ -129,6 +133,7 @@ class IdleTunnels:
         kind, payload = await self._read(reader)
         if kind != HELLO_OK:
             raise BenchError(f"the relay answered HELLO with frame {kind:#x}: {payload[:200]!r}")
+        self.welcomes.append(json.loads(payload))
         return reader, writer
 
     async def _keep(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
