@@ -7,9 +7,10 @@
  * Packets of the first device come out of the second (direction 0), and back (direction 1). Each
  * line of standard input sets one direction:
  *
- *   DIRECTION DELAY_US LOSS_PER_MILLION BITS_PER_SECOND DROPS_ALL      0 bits: as fast as it goes
+ *   DIRECTION DELAY_US LOSS_PER_MILLION BITS_PER_SECOND DROPS      0 bits: as fast as it goes
  *
- * and is answered, once it holds, with the packets that were passed and dropped so far in
+ * DROPS is 0: no packet, 1: every packet, 2: those of TCP connections that were there when this was
+ * said, told apart by the first device's port. Each line is answered, once it holds, with the packets that were passed and dropped so far in
  * direction 0 and in direction 1. It ends with its input. What is lost depends on SEED and on the
  * packets before alone.
  *
@@ -36,6 +37,8 @@ enum { BURST = 64 };
 /* What waits in front of a slow link, in nanoseconds of its time; the rest is dropped. */
 static const int64_t BACKLOG = 250 * 1000 * 1000;
 
+enum drops { DROPS_NONE, DROPS_ALL, DROPS_OLD };
+
 struct packet {
     int64_t due;
     int length;
@@ -46,7 +49,7 @@ struct direction {
     int from, to;
     int64_t delay;
     long loss_per_million, bits_per_second;
-    int drops_all;
+    enum drops drops;
     /* When the last bit of what was taken so far is on the line. */
     int64_t free_at;
     int64_t last_due;
@@ -56,6 +59,8 @@ struct direction {
 };
 
 static struct direction directions[2];
+/* Ports of the first device that were ever used, and those of connections that are forgotten. */
+static char seen[65536], forgotten[65536];
 static uint64_t random_state;
 
 static int64_t now_ns(void) {
@@ -74,15 +79,28 @@ static uint64_t next_random(void) {
 
 /* A device that is down takes nothing: dropped, as on a wire that is not plugged in. */
 static void deliver(struct direction *way, const char *bytes, int length) {
-    if (!way->drops_all && write(way->to, bytes, length) == length)
+    if (way->drops != DROPS_ALL && write(way->to, bytes, length) == length)
         way->passed++;
     else
         way->dropped++;
 }
 
+/* The first device's port of a TCP packet over IPv4 without options; 0 of any other packet. */
+static int first_port(const struct direction *way, const unsigned char *bytes, int length) {
+    if (length < 40 || bytes[0] != 0x45 || bytes[9] != 6) return 0;
+    const unsigned char *port = bytes + (way == &directions[0] ? 20 : 22);
+    return port[0] << 8 | port[1];
+}
+
+static int is_dropped(const struct direction *way, const char *bytes, int length) {
+    int port = first_port(way, (const unsigned char *)bytes, length);
+    seen[port] = 1;
+    return way->drops == DROPS_ALL || (way->drops == DROPS_OLD && port && forgotten[port]);
+}
+
 /* When the packet arrives; -1 if it does not. */
-static int64_t arrival(struct direction *way, int length, int64_t now) {
-    if (way->drops_all) return -1;
+static int64_t arrival(struct direction *way, const char *bytes, int length, int64_t now) {
+    if (is_dropped(way, bytes, length)) return -1;
     if (way->loss_per_million > 0
         && (long)(next_random() % 1000000) < way->loss_per_million) return -1;
     int64_t sent = now;
@@ -105,7 +123,7 @@ static void take(struct direction *way) {
         int length = read(way->from, bytes, PACKET_BYTES);
         if (length <= 0) return;
         int64_t now = now_ns();
-        int64_t due = arrival(way, length, now);
+        int64_t due = arrival(way, bytes, length, now);
         if (due < 0) {
             way->dropped++;
         } else if (way->count == 0 && due <= now) {
@@ -128,10 +146,10 @@ static void deliver_due(struct direction *way) {
 }
 
 static void obey(const char *line) {
-    int number, drops_all;
+    int number, drops;
     long delay, loss, bits;
-    if (sscanf(line, "%d %ld %ld %ld %d", &number, &delay, &loss, &bits, &drops_all) != 5
-        || number < 0 || number > 1) {
+    if (sscanf(line, "%d %ld %ld %ld %d", &number, &delay, &loss, &bits, &drops) != 5
+        || number < 0 || number > 1 || drops < DROPS_NONE || drops > DROPS_OLD) {
         fprintf(stderr, "not understood: %s", line);
         exit(2);
     }
@@ -139,7 +157,8 @@ static void obey(const char *line) {
     way->delay = delay * 1000LL;
     way->loss_per_million = loss;
     way->bits_per_second = bits;
-    way->drops_all = drops_all;
+    if (drops == DROPS_OLD && way->drops != DROPS_OLD) memcpy(forgotten, seen, sizeof seen);
+    way->drops = drops;
     printf("%lu %lu %lu %lu\n", directions[0].passed, directions[0].dropped,
            directions[1].passed, directions[1].dropped);
     fflush(stdout);

@@ -1,27 +1,16 @@
-"""A share whose agent is at the far end of a link, and clients of every kind that live through its
-faults: each asks before the fault, during it and after it, and checks every byte and its backend.
-"""
+"""A share whose agent is at the far end of a link."""
 
 import contextlib
-import functools
-import hashlib
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-
-import psycopg
 
 from .certificates import Authority
 from .cluster import Cluster
+from .fault_proxy import FaultProxy
 from .network import Network
 from .pgshare import Agent, Relay
 from .wire import WireClient
 
 _COUNTER = iter(range(1_000_000))
-# Rows of COPY that are written in one go: 15 kB.
-_PIECE = 400
 
 
 class Identity:
@@ -45,8 +34,9 @@ class FarShare:
         network: Network,
         identity: Identity,
         *more: str,
-        seconds_to_share: float = 90,
+        has_proxy: bool = False,
     ):
+        """With `has_proxy`, the agent reaches the relay through `proxy`, which stands beside it."""
         self.cluster = cluster
         self.network = network
         self.database = f"far_{next(_COUNTER)}"
@@ -56,15 +46,21 @@ class FarShare:
                 self.relay = Relay(
                     folder, *identity.options, ca_file=identity.ca_file, https_host="0.0.0.0"
                 )
+                port = self.relay.https_port
+                self.proxy = FaultProxy(port, address="0.0.0.0") if has_proxy else None
             undo.callback(self.relay.stop)
+            if self.proxy is not None:
+                undo.callback(self.proxy.close)
+                port = self.proxy.port
             with network.agent_side:
                 self.agent = Agent(
                     self.relay, cluster, *more, conninfo=cluster.conninfo(self.database),
-                    url=f"https://{Network.RELAY_ADDRESS}:{self.relay.https_port}", wait=False,
+                    url=f"https://{Network.RELAY_ADDRESS}:{port}", wait=False,
                 )  # fmt: skip
             undo.callback(self.agent.stop)
-            self.agent.wait_shared(seconds_to_share)
-            undo.pop_all()
+            # Over a slow link, among many that begin at the same time.
+            self.agent.wait_shared(90)
+            self._undo = undo.pop_all()
 
     def sql(self, text: str) -> str:
         """As the owner, beside the server."""
@@ -79,206 +75,5 @@ class FarShare:
         with self.network.relay_side:
             return WireClient(self.agent.endpoint, **options)
 
-    def connect(self) -> psycopg.Connection:
-        """The same by libpq."""
-        with self.network.relay_side:
-            return psycopg.connect(self.agent.endpoint.conninfo(), autocommit=True)
-
     def close(self) -> None:
-        self.agent.stop()
-        self.relay.stop()
-
-
-@dataclass(frozen=True)
-class Load:
-    """How much the clients of a crowd move."""
-
-    # Rows of COPY each way, of some 39 bytes.
-    rows: int = 200_000
-    # Seconds that one answer may take, the fault included.
-    patience: float = 110
-
-
-class Crowd:
-    """Clients of one share in threads of their own.
-
-    `start` returns when each is in the middle of what it does; then comes the fault, `faulted`,
-    its end, `mended`; and `finish` waits until all are done and raises what any of them met.
-    """
-
-    def __init__(self, share: FarShare, load: Load = Load()):
-        self.share = share
-        self.load = load
-        # When the first answer came to a question that was asked during the fault.
-        self.answered_at: dict[str, float] = {}
-        self._faulted, self._mended = threading.Event(), threading.Event()
-        self._faulted_at = self._mended_at = 0.0
-        self._failures: list[tuple[str, BaseException]] = []
-        self._ready: list[threading.Event] = []
-        share.sql("create table kept (who text); create table copied (a int, b text)")
-        clients: list[Callable[[threading.Event], None]] = [
-            self._in_transaction, self._idle_in_transaction, self._listen, self._ask_now_and_then,
-            self._copy_in, self._copy_out,
-        ]  # fmt: skip
-        self._threads = [self._thread(client) for client in clients]
-
-    def _thread(self, client: Callable[[threading.Event], None]) -> threading.Thread:
-        ready = threading.Event()
-        self._ready.append(ready)
-
-        def live() -> None:
-            try:
-                client(ready)
-            except BaseException as error:
-                self._failures.append((client.__name__.strip("_"), error))
-            ready.set()
-
-        return threading.Thread(target=live, daemon=True)
-
-    # The course of it
-
-    def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
-        for ready in self._ready:
-            assert ready.wait(self.load.patience), "not every client came as far as the fault"
-        self._raise_first()
-
-    def faulted(self) -> None:
-        """The fault has begun."""
-        self._faulted_at = time.monotonic()
-        self._faulted.set()
-
-    def mended(self) -> None:
-        """The link is back."""
-        self._mended_at = time.monotonic()
-        self._mended.set()
-
-    def finish(self) -> None:
-        deadline = time.monotonic() + self.load.patience
-        for thread in self._threads:
-            thread.join(max(0.1, deadline - time.monotonic()))
-        self._raise_first()
-        hung = [each for each in self._threads if each.is_alive()]
-        assert not hung, f"{len(hung)} clients hang\n{self.share.agent.child.everything()}"
-
-    def _raise_first(self) -> None:
-        for name, error in self._failures:
-            said = self.share.agent.child.everything()
-            raise AssertionError(f"the client {name}: {error!r}\n{said}") from error
-
-    @property
-    def slowest(self) -> float:
-        """Seconds from the link's return to the last of the first answers."""
-        return max(self.answered_at.values()) - self._mended_at
-
-    def _answered(self, name: str) -> None:
-        self.answered_at[name] = time.monotonic()
-
-    # The clients
-
-    def _client(self) -> WireClient:
-        return self.share.client(seconds=self.load.patience)
-
-    def _in_transaction(self, ready: threading.Event) -> None:
-        """Asks at once when the link is cut, and commits when it is back."""
-        question = "select pg_backend_pid(), txid_current()"
-        with self._client() as client:
-            client.query("begin")
-            client.query("insert into kept values ('busy')")
-            who = client.query(question)
-            ready.set()
-            self._faulted.wait()
-            assert client.query(question) == who
-            self._answered("in a transaction")
-            self._mended.wait()
-            assert client.query(question) == who
-            client.query("commit")
-        assert self.share.sql("select count(*) from kept where who = 'busy'") == "1"
-
-    def _idle_in_transaction(self, ready: threading.Event) -> None:
-        """Says nothing during the fault."""
-        question = "select pg_backend_pid(), txid_current()"
-        with self._client() as client:
-            client.query("begin")
-            client.query("insert into kept values ('idle')")
-            who = client.query(question)
-            ready.set()
-            self._mended.wait()
-            assert client.query(question) == who
-            client.query("commit")
-        assert self.share.sql("select count(*) from kept where who = 'idle'") == "1"
-
-    def _listen(self, ready: threading.Event) -> None:
-        """Hears what is said during the fault and behind it."""
-        with self._client() as client:
-            who = client.query("select pg_backend_pid()")
-            client.query("listen news")
-            ready.set()
-            self._faulted.wait()
-            self.share.sql("notify news, 'during'")
-            (heard,) = client.until("A")
-            assert heard.body[4:] == b"news\0during\0"
-            self._answered("listening")
-            self._mended.wait()
-            self.share.sql("notify news, 'after'")
-            (heard,) = client.until("A")
-            assert heard.body[4:] == b"news\0after\0"
-            assert client.query("select pg_backend_pid()") == who
-
-    def _ask_now_and_then(self, ready: threading.Event) -> None:
-        """As a connection of a pool: a query, a pause, a query."""
-        with self._client() as client:
-            who = client.query("select pg_backend_pid()")
-            ready.set()
-            is_last = False
-            while not is_last:
-                is_last = self._mended.wait(0.25)
-                assert client.query("select pg_backend_pid()") == who
-            self._answered("of a pool")
-
-    def _copy_in(self, ready: threading.Event) -> None:
-        rows = self.load.rows
-        with self.share.connect() as connection:
-            who = connection.info.backend_pid
-            with connection.cursor().copy("copy copied from stdin") as copy:
-                for number, lines in enumerate(_lines(rows)):
-                    copy.write(lines)
-                    self._pace(number * _PIECE, ready)
-            found = connection.execute(
-                "select count(*), count(distinct a), min(a), max(a), bool_and(b = md5(a::text))"
-                " from copied"
-            ).fetchone()
-            assert found == (rows, rows, 0, rows - 1, True), found
-            asked = connection.execute("select pg_backend_pid()").fetchone()
-            assert connection.info.backend_pid == who and asked is not None
-
-    def _copy_out(self, ready: threading.Event) -> None:
-        rows = self.load.rows
-        digest, taken = hashlib.md5(), 0
-        with self.share.connect() as connection:
-            query = f"copy (select n, md5(n::text) from generate_series(0, {rows - 1}) n) to stdout"
-            with connection.cursor().copy(query) as copy:
-                for number, data in enumerate(copy):
-                    digest.update(data)
-                    taken += len(data)
-                    if number % _PIECE == 0:
-                        self._pace(number, ready)
-        expected = hashlib.md5(b"".join(_lines(rows)))
-        assert digest.digest() == expected.digest(), f"{taken} bytes"
-
-    def _pace(self, row: int, ready: threading.Event) -> None:
-        """Flows before the fault, ever slower, and not to its end."""
-        rows = self.load.rows
-        if row < rows // 8:
-            self._faulted.wait(0.01)
-        else:
-            ready.set()
-            self._faulted.wait(0.1 if row < rows * 3 // 4 else None)
-
-
-@functools.cache
-def _lines(rows: int) -> list[bytes]:
-    """What is copied, in pieces."""
-    lines = [f"{n}\t{hashlib.md5(str(n).encode()).hexdigest()}\n" for n in range(rows)]
-    return ["".join(lines[at : at + _PIECE]).encode() for at in range(0, rows, _PIECE)]
+        self._undo.close()

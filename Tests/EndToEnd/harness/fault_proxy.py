@@ -52,12 +52,14 @@ class FaultProxy:
     Its connections live in a thread of their own; everything here may be called from any other.
     """
 
-    def __init__(self, target_port: int, seed: int = 0):
+    def __init__(self, target_port: int, seed: int = 0, address: str = "127.0.0.1"):
         self.target_port = target_port
         # Resets whoever comes, instead of passing it on.
         self.refuses = False
         # Seconds after which a connection is closed, as some load balancers do; 0: never.
         self.max_age = 0.0
+        # The same for one over which no byte came for so long.
+        self.max_idle = 0.0
         # How many connections came through.
         self.accepted = 0
         self.weather = {way: Weather() for way in BOTH}
@@ -66,7 +68,7 @@ class FaultProxy:
         self._tasks: set[asyncio.Task] = set()
         self._loop = asyncio.new_event_loop()
         self._flows = {way: asyncio.Event() for way in BOTH}
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+        self._listener = socket.create_server((address, 0), backlog=1024)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -129,7 +131,7 @@ class FaultProxy:
     def clear_up(self) -> None:
         """Fair weather: everything passes at once, new connections too."""
         self.refuses = False
-        self.max_age = 0.0
+        self.max_age = self.max_idle = 0.0
         self.change(chunk=_CHUNK, latency=0, jitter=0, rate=0)
         self.flow()
 
@@ -244,15 +246,15 @@ class _Connection:
         self._target = {Way.UP: far, Way.DOWN: near}
         self._left: dict[Way, int] = {}
         self._cut_resets = False
+        self._last_byte = self._loop.time()
         self._over = asyncio.Event()
         self._pumps: dict[Way, list[asyncio.Task]] = {}
 
     async def run(self) -> None:
         """Returns once both sockets are closed."""
-        born = self._loop.time()
         self._pumps = {way: self._pump(way) for way in BOTH}
         writers = [pumps[1] for pumps in self._pumps.values()]
-        watch = self._loop.create_task(self._watch_age(born))
+        watch = self._loop.create_task(self._watch_clock())
         try:
             await asyncio.wait(writers)
             self._begin_end(reset=())
@@ -276,6 +278,7 @@ class _Connection:
         due = 0.0
         while True:
             data = await self._loop.sock_recv(self._source[way], _CHUNK)
+            self._last_byte = self._loop.time()
             due = max(due, self._loop.time() + self._proxy.delay(way))
             await queue.put((due, data))
             if not data:
@@ -312,11 +315,12 @@ class _Connection:
                 # Everybody else's turn.
                 await asyncio.sleep(0)
 
-    async def _watch_age(self, born: float) -> None:
+    async def _watch_clock(self) -> None:
+        born = self._loop.time()
         while True:
             await asyncio.sleep(0.05)
-            limit = self._proxy.max_age
-            if limit and self._loop.time() - born > limit:
+            now, proxy = self._loop.time(), self._proxy
+            if (0 < proxy.max_age < now - born) or (0 < proxy.max_idle < now - self._last_byte):
                 self._begin_end(reset=())
                 return
 

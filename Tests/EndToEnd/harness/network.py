@@ -118,7 +118,7 @@ class Network:
     def __init__(self, seed: int = 1):
         """`seed` decides which packets a lossy link loses."""
         self.agent_side, self.relay_side = Namespace(), Namespace()
-        # Microseconds, packets a million, bits a second, drops all: of each direction.
+        # Microseconds, packets a million, bits a second, what is dropped: of each direction.
         self._settings = [[0, 0, 0, 0], [0, 0, 0, 0]]
         self._lock = threading.Lock()
         self._subnet = 0
@@ -150,6 +150,11 @@ class Network:
             for direction, now in enumerate(self._settings):
                 now[:3] = [int(rtt * 500_000), int(loss * 1_000_000), bits_per_second]
                 self._tell(direction)
+
+    def forget(self) -> None:
+        """Loses every packet of the connections there are, and tells nobody: a NAT that has lost
+        its table. New connections work."""
+        self._drop((TO_RELAY, TO_AGENT), 2)
 
     def freeze(self, *directions: int) -> None:
         """Loses every packet of these directions (default both), and tells nobody."""
