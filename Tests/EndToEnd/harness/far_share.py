@@ -25,7 +25,7 @@ class Identity:
 
 class FarShare:
     """A relay on one side of a network, an agent on the other, which reaches its server by a unix
-    socket; in it a database of the share's own."""
+    socket. `name` is the share's own, for what it makes in a database that it is not alone in."""
 
     def __init__(
         self,
@@ -39,8 +39,7 @@ class FarShare:
         """With `has_proxy`, the agent reaches the relay through `proxy`, which stands beside it."""
         self.cluster = cluster
         self.network = network
-        self.database = f"far_{next(_COUNTER)}"
-        cluster.sql(f"create database {self.database}")
+        self.name = f"far_{next(_COUNTER)}"
         with contextlib.ExitStack() as undo:
             with network.relay_side:
                 self.relay = Relay(
@@ -54,17 +53,13 @@ class FarShare:
                 port = self.proxy.port
             with network.agent_side:
                 self.agent = Agent(
-                    self.relay, cluster, *more, conninfo=cluster.conninfo(self.database),
-                    url=f"https://{Network.RELAY_ADDRESS}:{port}", wait=False,
+                    self.relay, cluster, *more, wait=False,
+                    url=f"https://{Network.RELAY_ADDRESS}:{port}",
                 )  # fmt: skip
             undo.callback(self.agent.stop)
             # Over a slow link, among many that begin at the same time.
             self.agent.wait_shared(90)
             self._undo = undo.pop_all()
-
-    def sql(self, text: str) -> str:
-        """As the owner, beside the server."""
-        return self.cluster.sql(text, self.database)
 
     def metric(self, name: str) -> float:
         with self.network.relay_side:
