@@ -1,0 +1,378 @@
+"""Clients that know what they must get. Each is a thread with one connection at a time."""
+
+import contextlib
+import hashlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+
+import psycopg
+from harness.endpoint import Endpoint
+from harness.wire import Refused, WireClient, query
+from psycopg import errors
+
+from .reasons import LOST, TOO_SLOW, Reasons, state_of
+
+# Longer than the grace, a relay's restart and an agent's way back; a hang is longer.
+HANG_SECONDS = 120.0
+# What the relay gives a log-in, a little less.
+HANDSHAKE_SECONDS = 9.5
+# Of libpq, and of the client that is made by hand.
+LOSSES = (psycopg.Error, Refused, OSError, EOFError)
+
+
+class Ledger:
+    """What was seen to be wrong, and how much was done. Shared by all clients."""
+
+    def __init__(self, reasons: Reasons, say: Callable[[str], None]):
+        self.reasons = reasons
+        self.say = say
+        self.violations: list[str] = []
+        self.counts: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def count(self, what: str, number: int = 1) -> None:
+        with self._lock:
+            self.counts[what] = self.counts.get(what, 0) + number
+
+    def violation(self, text: str) -> None:
+        with self._lock:
+            self.violations.append(text)
+        self.say(f"VIOLATION: {text}")
+
+
+class Client(threading.Thread):
+    """Connects, works in steps, connects again when a fault took its connection."""
+
+    # Seconds between two steps.
+    pause = 0.02
+
+    def __init__(
+        self, name: str, share: str, endpoint: Endpoint, ledger: Ledger, seed: int, scopes: set[str]
+    ):
+        super().__init__(name=name, daemon=True)
+        self.share = share
+        self.endpoint = endpoint
+        self.ledger = ledger
+        self.chance = random.Random(f"{seed}/{name}")
+        self.scopes = scopes
+        self.stopping = threading.Event()
+        self.busy_since = time.monotonic()
+        self.steps = 0
+        # Whether it has logged in.
+        self.is_in = False
+        # The harmless faults that were on while it asked; see Cancelling.
+        self.disturbed: Callable[[float], bool] = lambda since: False
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                self._live()
+        except Exception as error:  # noqa: BLE001 - a client that dies silently proves nothing
+            self.wrong(f"{type(error).__name__}: {error}")
+
+    def _live(self) -> None:
+        since = self.busy_since = time.monotonic()
+        self.is_in = False
+        try:
+            connection = psycopg.connect(
+                self.endpoint.conninfo(application_name=f"chaos {self.name}", connect_timeout="60"),
+                autocommit=True,
+            )
+        except psycopg.Error as error:
+            self.lost(error, since)
+            return
+        self.is_in = True
+        try:
+            self.begin(connection)
+            while not self.stopping.is_set():
+                self.busy_since = time.monotonic()
+                self.step(connection)
+                self.steps += 1
+                self.stopping.wait(self.pause * self.chance.uniform(0.5, 1.5))
+        except LOSSES as error:
+            self.lost(error, since)
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                connection.close()
+
+    def begin(self, connection: psycopg.Connection) -> None:
+        """Once a connection."""
+
+    def step(self, connection: psycopg.Connection) -> None:
+        raise NotImplementedError
+
+    def lost(self, error: Exception, since: float) -> None:
+        """A connection ended, or was not made: somebody must have done that."""
+        state = state_of(error)
+        slow = time.monotonic() - since > HANDSHAKE_SECONDS and self.disturbed(since)
+        if state == TOO_SLOW and slow and not self.is_in:
+            self.ledger.count("log-ins held up for too long")
+        elif self.ledger.reasons.explain(self.scopes, since, state):
+            self.ledger.count("connections lost")
+        else:
+            age = time.monotonic() - since
+            self.wrong(f"{state} without a reason, {age:.1f} s after it began: {error!r}")
+        self.stopping.wait(self.chance.uniform(0.1, 0.4))
+
+    def wrong(self, text: str) -> None:
+        self.ledger.violation(f"{self.name}: {text}")
+
+    def expect(self, what: str, found: object, wanted: object) -> None:
+        if found != wanted:
+            self.wrong(f"{what} is {str(found)[:200]}, not {str(wanted)[:200]}")
+
+
+class Banking(Client):
+    """Transfers, each with a line in the journal; some are rolled back on purpose."""
+
+    accounts = 10
+    opening = 1000
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.sequence = 0
+        self.committed: set[int] = set()
+        self.unknown: set[int] = set()
+
+    def step(self, connection: psycopg.Connection) -> None:
+        if self.chance.random() < 0.1:
+            total = connection.execute(f"select sum(balance) from bank_{self.share}").fetchone()
+            self.expect("the sum", total, (self.accounts * self.opening,))
+            return
+        first, second = sorted(self.chance.sample(range(self.accounts), 2))
+        amount = self.chance.randint(1, 50)
+        self.sequence += 1
+        number = self.sequence
+        connection.execute("begin")
+        for account, change in ((first, -amount), (second, amount)):
+            connection.execute(
+                f"update bank_{self.share} set balance = balance + %s where id = %s",
+                (change, account),
+            )
+        connection.execute(
+            f"insert into journal_{self.share} values (%s, %s, %s, %s, %s)",
+            (self.name, number, first, second, amount),
+        )
+        if self.chance.random() < 0.1:
+            connection.execute("rollback")
+            return
+        self.unknown.add(number)
+        connection.execute("commit")
+        self.unknown.remove(number)
+        self.committed.add(number)
+        self.ledger.count("transactions")
+
+
+@cache
+def _result_digest(rows: int) -> str:
+    digest = hashlib.md5()
+    for number in range(1, rows + 1):
+        digest.update(f"{number}\t{hashlib.md5(str(number).encode()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+class Copying(Client):
+    """COPY out with a digest of every byte, and COPY in that is there whole or not at all."""
+
+    pause = 0.2
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.round = 0
+        self.committed: dict[int, tuple[int, str]] = {}
+        self.unknown: dict[int, tuple[int, str]] = {}
+
+    def step(self, connection: psycopg.Connection) -> None:
+        if self.chance.random() < 0.5:
+            self._out(connection)
+        else:
+            self._in(connection)
+        self.ledger.count("copies")
+
+    def _out(self, connection: psycopg.Connection) -> None:
+        rows = self.chance.choice((1000, 20_000, 60_000))
+        digest = hashlib.md5()
+        query = f"copy (select n, md5(n::text) from generate_series(1, {rows}) n) to stdout"
+        with connection.cursor().copy(query) as copy:
+            for data in copy:
+                digest.update(data)
+        self.expect("the digest of a COPY", digest.hexdigest(), _result_digest(rows))
+
+    def _in(self, connection: psycopg.Connection) -> None:
+        self.round += 1
+        rows, width = self.chance.choice(((50, 20_000), (5000, 90), (1, 900_000)))
+        digest = hashlib.md5()
+        self.unknown[self.round] = (rows, "")
+        statement = f"copy taken_{self.share} from stdin"
+        with connection.cursor().copy(statement) as copy:
+            for number in range(rows):
+                body = self.chance.randbytes(width // 2).hex()
+                digest.update(body.encode())
+                copy.write(f"{self.name}\t{self.round}\t{number}\t{body}\n")
+            self.unknown[self.round] = (rows, digest.hexdigest())
+        self.committed[self.round] = self.unknown.pop(self.round)
+
+
+class Notifying(Client):
+    """Says 1, 2, 3, … on a channel of its own."""
+
+    pause = 0.1
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.said = 0
+        self.answered: set[int] = set()
+
+    @property
+    def channel(self) -> str:
+        return f"sequence_{self.share}"
+
+    def step(self, connection: psycopg.Connection) -> None:
+        self.said += 1
+        connection.execute("select pg_notify(%s, %s)", (self.channel, str(self.said)))
+        self.answered.add(self.said)
+        self.ledger.count("notifications")
+
+
+class Listening(Client):
+    """Hears every number, once and in order, as long as its connection lives."""
+
+    pause = 0.0
+
+    def __init__(self, *arguments, notifier: Notifying, **options):
+        super().__init__(*arguments, **options)
+        self.notifier = notifier
+        self.last = 0
+
+    def begin(self, connection: psycopg.Connection) -> None:
+        self.last = 0
+        connection.execute(f"listen {self.notifier.channel}")
+
+    def step(self, connection: psycopg.Connection) -> None:
+        for notice in connection.notifies(timeout=0.5):
+            number = int(notice.payload)
+            if self.last:
+                between = set(range(self.last + 1, number)) & self.notifier.answered
+                if number <= self.last or between:
+                    self.wrong(f"heard {number} behind {self.last}")
+            self.last = number
+            self.busy_since = time.monotonic()
+
+
+class Preparing(Client):
+    """Prepared statements with parameters, and cursors whose transaction waits between rows."""
+
+    pause = 0.05
+
+    def step(self, connection: psycopg.Connection) -> None:
+        for _ in range(5):
+            value = self.chance.randbytes(self.chance.choice((3, 3000, 60_000)))
+            row = connection.execute(
+                "select %s::bytea, md5(%s::bytea), %s::int + 1", (value, value, self.steps),
+                prepare=True, binary=True,
+            ).fetchone()  # fmt: skip
+            self.expect("a row", row, (value, hashlib.md5(value).hexdigest(), self.steps + 1))
+        with connection.transaction(), connection.cursor(name="slow") as cursor:
+            cursor.itersize = 50
+            cursor.execute("select n, md5(n::text) from generate_series(1, 300) n")
+            wanted = 0
+            for number, digest in cursor:
+                wanted += 1
+                self.expect("a cursor's row", (number, digest), (wanted, _md5(wanted)))
+                if wanted % 100 == 0:
+                    self.stopping.wait(self.chance.uniform(0, 0.5))
+            self.expect("rows of a cursor", wanted, 300)
+        self.ledger.count("cursors")
+
+
+@cache
+def _md5(number: int) -> str:
+    return hashlib.md5(str(number).encode()).hexdigest()
+
+
+class Cancelling(Client):
+    """Cancels its own query; nobody else's may end by it, nor its own next one."""
+
+    pause = 0.3
+    sleeps = 12.0
+
+    def step(self, connection: psycopg.Connection) -> None:
+        since = time.monotonic()
+        delay = self.chance.uniform(0.02, 0.3)
+        failed: list[psycopg.Error] = []
+
+        def cancel() -> None:
+            time.sleep(delay)
+            try:
+                # Not `cancel`: it holds up every thread of this process, the proxies' too.
+                connection.cancel_safe(timeout=60)
+            except psycopg.Error as error:
+                failed.append(error)
+
+        asking = threading.Thread(target=cancel, daemon=True)
+        asking.start()
+        # Now and then the query is over at about the same time.
+        sleep = delay if self.chance.random() < 0.3 else self.sleeps
+        try:
+            connection.execute(f"select pg_sleep({sleep})")
+            if sleep == self.sleeps and not failed and not self.disturbed(since):
+                self.wrong("a cancel request did nothing")
+        except errors.QueryCanceled:
+            self.ledger.count("cancels")
+        finally:
+            asking.join(timeout=HANG_SECONDS)
+        for error in failed:
+            if not self.disturbed(since) and not self.ledger.reasons.explain(
+                self.scopes, since, LOST
+            ):
+                self.wrong(f"a cancel request failed: {error!r}")
+        for _ in range(3):
+            self.expect("the next query", connection.execute("select 1").fetchone(), (1,))
+
+
+class Idling(Client):
+    """Sits in a transaction, and finds everything as it left it."""
+
+    def step(self, connection: psycopg.Connection) -> None:
+        mark = str(self.chance.random())
+        connection.execute("begin")
+        connection.execute("select set_config('chaos.mark', %s, true)", (mark,))
+        question = "select pg_backend_pid(), txid_current(), current_setting('chaos.mark')"
+        before = connection.execute(question).fetchone()
+        self.stopping.wait(self.chance.uniform(2, 10))
+        self.expect("the transaction", connection.execute(question).fetchone(), before)
+        connection.execute("commit")
+        self.ledger.count("idle transactions")
+
+
+ENDLESS = "copy (select repeat('x', 1000) from generate_series(1, 1000000)) to stdout"
+
+
+class Leaving(Client):
+    """Asks for a gigabyte, reads a little, and is gone without a word."""
+
+    pause = 0.5
+
+    def step(self, connection: psycopg.Connection) -> None:
+        enough, got = self.chance.randint(1, 4 << 20), 0
+        words = {"application_name": f"chaos {self.name}"}
+        # libpq would ask to cancel, or read the rest.
+        try:
+            client = WireClient(self.endpoint, words, seconds=HANG_SECONDS)
+        except AssertionError as error:
+            raise EOFError("ended before TLS") from error
+        client.send(query(ENDLESS))
+        client.until("H")
+        while got < enough:
+            message = client.read()
+            got += len(message.body)
+            if message.kind == "E":
+                raise Refused(message.fields)
+            if message.kind == "d":
+                self.expect("a row", message.body, b"x" * 1000 + b"\n")
+        client.vanish()
+        self.expect("the other connection", connection.execute("select 1").fetchone(), (1,))
+        self.ledger.count("results abandoned")
