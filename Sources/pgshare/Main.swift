@@ -8,7 +8,7 @@ struct Pgshare: AsyncParsableCommand {
         version: programVersion,
         subcommands: [
             RelayCommand.self, ShareCommand.self, SharesCommand.self, TokenCommand.self,
-            CertsCommand.self, DemoCommand.self, DeployCommand.self,
+            CertsCommand.self, DemoCommand.self, DeployCommand.self, HealthCommand.self,
         ])
 }
 

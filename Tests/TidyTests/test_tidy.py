@@ -292,6 +292,35 @@ def test_protocol_has_a_row_for_every_refusal(kind):
     assert not missing
 
 
+@pytest.mark.parametrize("kind", ["Refusal", "TunnelRefusal"])
+def test_the_runbook_has_a_row_for_every_refusal(kind):
+    runbook = text(ROOT / "deploy/RUNBOOK.md")
+    file = f"Sources/SharePolicy/{kind}.swift"
+    codes = dict(re.findall(r'\bcase (\w+) = "(\w+)"', text(ROOT / file)))
+    reasons = [codes.get(reason, reason) for reason in cases(file, "Reason")]
+    assert [reason for reason in reasons if not in_table(runbook, reason)] == []
+
+
+def test_the_runbook_has_a_row_for_every_code_of_the_protocol():
+    runbook, protocol = text(ROOT / "deploy/RUNBOOK.md"), text(ROOT / "PROTOCOL.md")
+    sections = re.findall(r"^## (?:9|10|11)\. .*?(?=^## )", protocol, re.M | re.S)
+    codes = re.findall(r"^\|(?: \d+ \|)? `([a-z_]+)` \|", "".join(sections), re.M)
+    assert len(codes) > 40
+    assert [code for code in codes if not in_table(runbook, code)] == []
+
+
+def test_the_runbook_has_a_row_for_every_metric():
+    runbook, sources = text(ROOT / "deploy/RUNBOOK.md"), text(
+        ROOT / "Sources/Relay/Telemetry/RelayMetrics.swift"
+    )
+    written = re.findall(r'page\.write\(\s*"(\w+)"', sources)
+    metrics = [f"pgshare_{name}" for name in written] + ["process_resident_memory_bytes"]
+    assert len(metrics) > 25
+    assert [metric for metric in metrics if not in_table(runbook, metric)] == []
+    named = set(re.findall(r"\b(?:pgshare|process)_\w+", runbook)) - set(metrics)
+    assert named == set(), "metrics that there are not"
+
+
 def test_protocol_has_a_row_for_every_frame():
     document = text(ROOT / "PROTOCOL.md")
     wire_names = [

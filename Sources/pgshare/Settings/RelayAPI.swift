@@ -16,12 +16,11 @@ struct RelayAPI {
 
     /// Bytes of the longest answer that is read: a list of some thousand shares.
     private static let maximumAnswerBytes = 4 << 20
-    /// How long an answer may take.
-    private static let timeout = TimeAmount.seconds(15)
-
     private let base: String
-    private let token: AccessToken
+    private let token: AccessToken?
     private let tls: TLSConfiguration
+    /// How long an answer may take.
+    private let timeout: TimeAmount
 
     /// Checks the settings; nothing is sent yet.
     ///
@@ -32,8 +31,41 @@ struct RelayAPI {
         else {
             throw .unusableValue(.relay, expected: "a URL such as https://relay.example.com:8443")
         }
-        self.base = relay.hasSuffix("/") ? String(relay.dropLast()) : relay
         self.token = token
+        self.base = Self.base(relay)
+        self.timeout = .seconds(15)
+        self.tls = try Self.tls(caFile)
+    }
+
+    /// For questions that need no token: health.
+    ///
+    /// On this machine the door may be without TLS, and its certificate, which names the relay's
+    /// public domain, is not checked unless an authority is named: nobody is in between, and
+    /// nothing is sent that must stay secret.
+    ///
+    /// - Throws: ``SettingsError`` if the URL or the authority cannot be used.
+    init(health relay: String, caFile: String?) throws(SettingsError) {
+        let url = URLComponents(string: relay)
+        let host = url?.host?.lowercased() ?? ""
+        let isHere = ["localhost", "127.0.0.1", "::1", "[::1]"].contains(host)
+        guard let url, !host.isEmpty, url.path.isEmpty || url.path == "/", url.query == nil,
+            url.scheme == "https" || url.scheme == "http" && isHere
+        else {
+            throw .unusableValue(.relay, expected: "a URL such as https://relay.example.com:8443")
+        }
+        self.token = nil
+        self.base = Self.base(relay)
+        self.timeout = .seconds(5)
+        var tls = try Self.tls(caFile)
+        if isHere, caFile == nil { tls.certificateVerification = .none }
+        self.tls = tls
+    }
+
+    private static func base(_ relay: String) -> String {
+        relay.hasSuffix("/") ? String(relay.dropLast()) : relay
+    }
+
+    private static func tls(_ caFile: String?) throws(SettingsError) -> TLSConfiguration {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.minimumTLSVersion = .tlsv12
         if let caFile {
@@ -42,7 +74,7 @@ struct RelayAPI {
             }
             tls.trustRoots = .certificates(roots)
         }
-        self.tls = tls
+        return tls
     }
 
     /// Asks, and returns the body of a good answer.
@@ -70,11 +102,13 @@ struct RelayAPI {
         case .delete: request.method = .DELETE
         case .post: request.method = .POST
         }
-        request.headers.add(name: "Authorization", value: "Bearer \(self.token.reveal)")
+        if let token = self.token {
+            request.headers.add(name: "Authorization", value: "Bearer \(token.reveal)")
+        }
         let status: HTTPResponseStatus
         let body: ByteBuffer
         do {
-            let response = try await client.execute(request, timeout: Self.timeout)
+            let response = try await client.execute(request, timeout: self.timeout)
             status = response.status
             body = try await response.body.collect(upTo: Self.maximumAnswerBytes)
         } catch {
