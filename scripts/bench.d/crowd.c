@@ -471,7 +471,8 @@ static void hold(int at_once) {
             if (i % 64 == 0) turn(0);
         }
         while (answered + failed < asked && now() - start < PATIENCE) turn(0.1);
-        printf("{\"asked\":%ld,\"answered\":%ld,\"seconds\":%.3f", asked, answered, now() - start);
+        double seconds = now() - start;
+        printf("{\"asked\":%ld,\"answered\":%ld,\"seconds\":%.3f", asked, answered, seconds);
         tell_failure();
         print_latency();
         printf("}\n");

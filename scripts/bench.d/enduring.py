@@ -17,6 +17,7 @@ import report
 from crowds import Crowd, CrowdSize, raise_descriptors
 from procs import BenchError, ForeignLoad, Supervisor
 from report import NOISY_SHARE, Spread, number
+from returns import ALLOWED, CUTS, ROUND_TRIPS, Returns
 from running import ROOT, add_options, conducted, named, say, write
 from storms import TARGET_RATE, Storms
 
@@ -30,6 +31,9 @@ What is measured, on this machine, clients over loopback:
           sustained if nobody failed and 98 % were done by the end. PgBouncer checks passwords, too,
           and keeps its backends; pgshare has a new one for each client. Before a scripted database
           only the proxies' own work counts
+  return  a client asks `select 1` while its agent's link is cut, for 1, 5 and 20 s, by losing every
+          packet (frozen) or by a device that goes down and up; the time from the link's return to
+          the answer, the worst of the three. Relay and agent are in network namespaces (root)
 A ratio is taken within a round. Close other programs first: the remarks say how much they took.
 """
 
@@ -84,10 +88,17 @@ def storm_lines(measure: str, database: str) -> tuple[Line, ...]:
     )
 
 
+RETURN = tuple(
+    Line("return", f"ms to the answer once the link is back, {name}, RTT {rtt} ms",
+         f"{way}_{rtt}_ms", f"≤ {2 * rtt + ALLOWED} ms", 2 * rtt + ALLOWED)
+    for way, name in (("frozen", "frozen"), ("down", "down and up")) for rtt in ROUND_TRIPS
+)
+
 LINES = (
     *CROWD,
     *storm_lines("storm-scripted", "scripted database"),
     *storm_lines("storm-postgres", "Postgres"),
+    *RETURN,
 )
 
 MEASURES = list(dict.fromkeys(line.measure for line in LINES))
@@ -157,6 +168,10 @@ class Endurance:
             return figures | {
                 "wanted": self.size.clients, "logins": figures["opened"] / figures["login_seconds"],
             }
+        if measure == "return":
+            cuts = CUTS[:1] if self.chosen.quick else CUTS
+            folder = self.folder / f"return-{turn}"
+            return Returns(self.chosen.binary, folder, self.supervisor, cuts).measure()
         return self.storm(measure).measure(peer)
 
     def storm(self, measure: str) -> Storms:
