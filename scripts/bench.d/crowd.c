@@ -396,7 +396,7 @@ static void ready(Client *client) {
     }
 }
 
-/* Waits for `seconds` at most and serves what came; returns whether standard input has something. */
+/* Waits for `seconds` at most, serves what came; returns whether standard input has something. */
 static int turn(double seconds) {
     struct epoll_event events[256];
     int input = 0;
