@@ -162,11 +162,14 @@ package struct HelloOK: ControlPayload, Hashable {
     package var graceSeconds: Int
     /// Bytes that the relay keeps for replay.
     package var replayBytes: Int
+    /// Whether RESUME may travel right behind the request of a raw upgrade. Absent: no.
+    package var earlyResume: Bool?
 
     package init(
         share: String, name: String?, host: String, port: Int, domain: String, expiresAt: Double,
         generation: UInt64, tunnel: String, tunnelSecret: String, links: Int, isSpare: Bool,
-        session: String, resumeSecret: String, graceSeconds: Int, replayBytes: Int
+        session: String, resumeSecret: String, graceSeconds: Int, replayBytes: Int,
+        earlyResume: Bool? = nil
     ) {
         self.version = TunnelProtocol.version
         self.share = share
@@ -184,6 +187,7 @@ package struct HelloOK: ControlPayload, Hashable {
         self.resumeSecret = resumeSecret
         self.graceSeconds = graceSeconds
         self.replayBytes = replayBytes
+        self.earlyResume = earlyResume
     }
 }
 

@@ -10,6 +10,8 @@ struct Keepalive: Sendable {
     private var lastHeard: NIODeadline
     private var lastAsked: NIODeadline
     private(set) var roundTrip: TimeAmount?
+    /// A question is on its way, or its answer.
+    private(set) var isAsking = false
 
     init(limits: LinkLimits, now: NIODeadline) {
         self.limits = limits
@@ -28,6 +30,7 @@ struct Keepalive: Sendable {
     /// Asks: the question carries the time, so that the answer measures the round trip.
     mutating func ask(into frames: inout ByteBuffer, now: NIODeadline) {
         self.lastAsked = now
+        self.isAsking = true
         frames.writeFrame(.ping, number: now.uptimeNanoseconds)
     }
 
@@ -40,6 +43,7 @@ struct Keepalive: Sendable {
         // Only our own questions count: a peer that makes up answers measures nothing.
         guard asked == self.lastAsked, asked <= now else { return }
         self.roundTrip = now - asked
+        self.isAsking = false
     }
 
     /// - Returns: whether the peer counts as alive.

@@ -91,6 +91,8 @@ package struct LinkMachine: Sendable {
     package var handles: [StreamHandle] { self.streams.handles }
     /// The last round trip that was measured.
     package var roundTrip: TimeAmount? { self.keepalive.roundTrip }
+    /// A PING, or counted bytes, wait for an answer of the peer.
+    package var isAwaiting: Bool { self.keepalive.isAsking || self.unacknowledgedBytes > 0 }
     /// Counted bytes that the peer has not acknowledged.
     package var unacknowledgedBytes: Int { Int(self.replay.sent - self.replay.acknowledged) }
     /// Bytes came that were not acknowledged: call ``acknowledge()`` within
@@ -242,6 +244,12 @@ package struct LinkMachine: Sendable {
     package mutating func tick(now: NIODeadline) -> Bool {
         guard self.phase == .connected else { return true }
         return self.keepalive.tick(into: &self.linkFrames, now: now)
+    }
+
+    /// Asks whether the peer is there, before the keepalive would, unless it is being asked.
+    package mutating func ask(now: NIODeadline) {
+        guard self.phase == .connected, !self.keepalive.isAsking else { return }
+        self.keepalive.ask(into: &self.linkFrames, now: now)
     }
 
     /// The connection is lost, or is being replaced. Nothing of it may be delivered any more.

@@ -51,18 +51,7 @@ final class SharePrinter: Sendable {
                 EventLine(
                     event: "client_refused", client: client, sqlState: sqlState, reason: reason)
             }
-        case .tunnelLost(let link):
-            self.line("connection to the relay lost; clients wait while it is resumed") {
-                EventLine(event: "tunnel_lost", link: link)
-            }
-        case .resumed(let link):
-            self.line("connection to the relay resumed; no client noticed") {
-                EventLine(event: "resumed", link: link)
-            }
-        case .tunnelExpired(let link):
-            self.line("the connection did not come back in time; its clients were disconnected") {
-                EventLine(event: "tunnel_expired", link: link)
-            }
+        case .tunnelLost, .resumed, .tunnelExpired: self.outage(event)
         case .draining:
             self.line("the relay is being replaced; moving on") { EventLine(event: "draining") }
         case .retrying(let reason, let seconds):
@@ -70,6 +59,34 @@ final class SharePrinter: Sendable {
             self.line("\(Self.printable(reason)); trying again in \(wait) s") {
                 EventLine(event: "retrying", reason: reason, seconds: seconds)
             }
+        }
+    }
+
+    private func outage(_ event: AgentEvent) {
+        switch event {
+        case .tunnelLost(let link, let since, let clients):
+            let who =
+                switch clients {
+                case 0: "no client is connected"
+                case 1: "1 client waits"
+                default: "\(clients) clients wait"
+                }
+            let time = Self.timeOfDay(since)
+            self.line("connection to the relay lost, silent since \(time); \(who)") {
+                EventLine(event: "tunnel_lost", link: link, since: since, clients: clients)
+            }
+        case .resumed(let link, let seconds):
+            let after = String(format: "%.1f", seconds)
+            self.line("connection to the relay resumed after \(after) s; no client noticed") {
+                EventLine(event: "resumed", seconds: seconds, link: link)
+            }
+        case .tunnelExpired(let link, let seconds):
+            let after = String(format: "%.0f", seconds)
+            self.line("the connection was away for \(after) s; its clients were disconnected") {
+                EventLine(event: "tunnel_expired", seconds: seconds, link: link)
+            }
+        case .shared, .clientConnected, .clientDisconnected, .clientRefused, .draining, .retrying:
+            break
         }
     }
 
@@ -141,8 +158,8 @@ final class SharePrinter: Sendable {
     }
 
     /// `14:03:27`, in local time.
-    private static func timeOfDay() -> String {
-        var now = time(nil)
+    private static func timeOfDay(_ date: Date = Date()) -> String {
+        var now = time_t(date.timeIntervalSince1970)
         var parts = tm()
         localtime_r(&now, &parts)
         return String(format: "%02d:%02d:%02d", parts.tm_hour, parts.tm_min, parts.tm_sec)
@@ -213,9 +230,11 @@ private struct EventLine: Encodable {
     var reason: String?
     var seconds: Double?
     var link: Int?
+    var since: Date?
+    var clients: Int?
 
     private enum CodingKeys: String, CodingKey {
-        case event, client, reason, seconds, link
+        case event, client, reason, seconds, link, since, clients
         case applicationName = "application_name"
         case sqlState = "sqlstate"
     }

@@ -10,12 +10,13 @@ public enum AgentEvent: Sendable {
     case clientDisconnected(client: String)
     /// A client got none, and why, for the owner's eyes.
     case clientRefused(client: String, sqlState: String, reason: String)
-    /// A link was cut; its clients wait.
-    case tunnelLost(link: Int)
-    /// It came back; its clients noticed nothing.
-    case resumed(link: Int)
-    /// It did not come back in time; its clients were ended.
-    case tunnelExpired(link: Int)
+    /// The connection was lost, or is silent: nothing was heard of the relay since then, and so
+    /// many clients wait. Told once, for the first of several links.
+    case tunnelLost(link: Int, since: Date, clients: Int)
+    /// All that was lost came back, after so many seconds; no client noticed.
+    case resumed(link: Int, seconds: Double)
+    /// It did not come back in time; its clients were ended, after so many seconds.
+    case tunnelExpired(link: Int, seconds: Double)
     /// The relay is being replaced; the agent moves on while its clients finish.
     case draining
     /// Dialling did not succeed; tried again after the wait.

@@ -19,6 +19,8 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
     static let timeout = TimeAmount.seconds(10)
 
     private var machine: AgentHandshake
+    /// The question left before the upgrade was answered.
+    private let hasAsked: Bool
     private let promise: EventLoopPromise<Answer>
     /// Makes the link's handler for the answer; nil means that the connection is not wanted.
     private let makeHandler: (Answer) -> LinkHandler?
@@ -30,25 +32,67 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
     private var deadline: Scheduled<Void>?
 
     init(
-        machine: AgentHandshake, promise: EventLoopPromise<Answer>,
+        machine: AgentHandshake, hasAsked: Bool, promise: EventLoopPromise<Answer>,
         makeHandler: @escaping (Answer) -> LinkHandler?,
         attach: @escaping (Answer, LinkHandler) throws -> Void
     ) {
         self.machine = machine
+        self.hasAsked = hasAsked
         self.promise = promise
         self.makeHandler = makeHandler
         self.attach = attach
     }
 
+    // MARK: Starting
+
+    private static let timedOut = LinkError(
+        code: "handshake_timeout", message: "the relay did not answer in time", retry: true)
+    private static let closed = LinkError(
+        code: "closed", message: "the relay closed the connection", retry: true)
+
+    /// Whether that error is none of the relay's, but stands for its silence.
+    static func isSilence(_ error: LinkError) -> Bool {
+        error == Self.timedOut || error == Self.closed
+    }
+
+    /// Talks on a connection that was dialled. On its event loop.
+    ///
+    /// - Parameters:
+    ///   - machine: What to say.
+    ///   - dialed: Where.
+    ///   - makeHandler: Makes the link's handler for the answer; nil: the connection is not wanted.
+    ///   - attach: Attaches the link to its handler, once that is in the pipeline.
+    static func start(
+        _ machine: AgentHandshake, on dialed: DialedTunnel,
+        makeHandler: @escaping (Answer) -> LinkHandler?,
+        attach: @escaping (Answer, LinkHandler) throws -> Void
+    ) -> EventLoopFuture<Answer> {
+        let promise = dialed.channel.eventLoop.makePromise(of: Answer.self)
+        let handler = AgentHandshakeHandler(
+            machine: machine, hasAsked: dialed.hasOpened, promise: promise,
+            makeHandler: makeHandler, attach: attach)
+        do {
+            let options = dialed.channel.syncOptions
+            try options?.setOption(
+                .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 128 * 1024))
+            try options?.setOption(.maxMessagesPerRead, value: 1)
+            try dialed.channel.pipeline.syncOperations.addHandler(handler)
+            if dialed.early.readableBytes > 0 { handler.inject(dialed.early) }
+            try options?.setOption(.autoRead, value: true)
+        } catch {
+            promise.fail(error)
+            dialed.channel.close(promise: nil)
+        }
+        return promise.futureResult
+    }
+
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
-        context.writeAndFlush(Self.wrapOutboundOut(self.machine.start()), promise: nil)
+        if !self.hasAsked {
+            context.writeAndFlush(Self.wrapOutboundOut(self.machine.start()), promise: nil)
+        }
         self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: Self.timeout) {
-            self.fail(
-                LinkError(
-                    code: "handshake_timeout", message: "the relay did not answer in time",
-                    retry: true),
-                context: context)
+            self.fail(Self.timedOut, context: context)
         }
     }
 
@@ -84,9 +128,7 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        self.fail(
-            LinkError(code: "closed", message: "the relay closed the connection", retry: true),
-            context: context)
+        self.fail(Self.closed, context: context)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {

@@ -9,7 +9,12 @@ import TunnelWire
 final class AgentLink: LinkDelegate {
     /// What the task that keeps the link must know.
     enum Signal: Sendable {
-        case disconnected
+        /// Its clients wait; nothing was heard for that long.
+        case lost(silence: TimeAmount)
+        /// It goes on.
+        case resumed
+        /// It did not come back within the grace.
+        case expired
         case goesAway
         case ended(LinkError?)
     }
@@ -22,6 +27,8 @@ final class AgentLink: LinkDelegate {
     private let service: AgentService
     private let signals: AsyncStream<Signal>.Continuation
     private var sessions: [StreamHandle: Session] = [:]
+    /// Brings the link back. Gone with it.
+    var keeper: LinkKeeper?
 
     init(service: AgentService, signals: AsyncStream<Signal>.Continuation) {
         self.service = service
@@ -46,10 +53,12 @@ final class AgentLink: LinkDelegate {
     func linkGoesAway(_ link: Link) { self.signals.yield(.goesAway) }
     func linkHeard(_ link: Link) {}
     func linkDisconnected(_ link: Link, reason: LinkLoss) {
-        if reason != .replaced { self.signals.yield(.disconnected) }
+        self.keeper?.disconnected(reason)
     }
 
     func linkEnded(_ link: Link, error: LinkError?) {
+        self.keeper?.ended()
+        self.keeper = nil
         self.signals.yield(.ended(error))
         self.signals.finish()
     }

@@ -17,6 +17,7 @@ final class AgentService: Sendable {
         var expiresAt = Date.distantFuture
         var farewells: [Int: EventLoopFuture<Void>] = [:]
         var lastFarewell = 0
+        var outage = AgentOutage()
     }
 
     /// How long an agent that stops waits for the cancels it has sent: Postgres takes one in
@@ -48,6 +49,31 @@ final class AgentService: Sendable {
     }
 
     func release() { self.state.withLockedValue { $0.clients -= 1 } }
+
+    // MARK: Outages
+
+    /// A link is away, and nothing was heard on it for so long.
+    func lost(_ session: String, link: Int, silence: TimeAmount) {
+        let since = Date(timeIntervalSinceNow: -Double(silence.nanoseconds) / 1_000_000_000)
+        let (isFirst, clients) = self.state.withLockedValue { state in
+            (state.outage.lost(session, since: since), state.clients)
+        }
+        if isFirst { self.tell(.tunnelLost(link: link, since: since, clients: clients)) }
+    }
+
+    func resumed(_ session: String, link: Int) {
+        let seconds = self.state.withLockedValue { $0.outage.resumed(session, now: Date()) }
+        if let seconds { self.tell(.resumed(link: link, seconds: seconds)) }
+    }
+
+    func expired(_ session: String, link: Int) {
+        let seconds = self.state.withLockedValue { $0.outage.expired(session, now: Date()) }
+        if let seconds { self.tell(.tunnelExpired(link: link, seconds: seconds)) }
+    }
+
+    func ended(_ session: String) {
+        self.state.withLockedValue { $0.outage.ended(session) }
+    }
 
     // MARK: Farewells
 

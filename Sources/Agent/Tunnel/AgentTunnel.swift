@@ -15,6 +15,8 @@ public final class AgentTunnel: Sendable {
     private let loops: [any EventLoop]
     private let limits: LinkLimits
     private let program: String
+    /// Where the relay, or the proxy before it, was reached last.
+    private let relayAddress = NIOLockedValueBox<SocketAddress?>(nil)
 
     /// Creates a tunnel; nothing is dialled before ``run()``.
     ///
@@ -171,7 +173,21 @@ public final class AgentTunnel: Sendable {
             ?? "the connection to the relay was lost"
         self.service.tell(
             .retrying(reason: reason, seconds: Double(wait.nanoseconds) / 1_000_000_000))
-        try await Task.sleep(nanoseconds: UInt64(wait.nanoseconds))
+        await self.sleep(wait)
+        try Task.checkCancellation()
+    }
+
+    /// Sleeps, but not on once the way to the relay is another one, or is there again.
+    private func sleep(_ time: TimeAmount) async {
+        let end = NIODeadline.now() + time
+        let address = self.relayAddress.withLockedValue { $0 }
+        let before = address.map { RouteProbe.route(to: $0) }
+        while NIODeadline.now() < end, !Task.isCancelled {
+            let step = min(end - .now(), LinkWatch.every)
+            try? await Task.sleep(nanoseconds: UInt64(max(step.nanoseconds, 0)))
+            let now = address.map { RouteProbe.route(to: $0) }
+            if now != before, now != LinkWatch.Route.none, now != .unknown { return }
+        }
     }
 
     // MARK: Links
@@ -200,18 +216,24 @@ public final class AgentTunnel: Sendable {
     private func establish(_ hello: Hello, index: Int) async throws -> Standing? {
         let loop = self.loops[index % self.loops.count]
         let dialed = try await self.dialer.dial(on: loop, preferring: self.transport).get()
+        self.relayAddress.withLockedValue { $0 = dialed.channel.remoteAddress }
         let (stream, continuation) = AsyncStream.makeStream(of: AgentLink.Signal.self)
         let made = NIOLockedValueBox<NIOLoopBound<Link>?>(nil)
-        let answer = try await self.handshake(
-            AgentHandshake(hello: hello), on: dialed, loop: loop,
-            makeHandler: { answer in
-                guard case .welcomed(let ok) = answer, !ok.isSpare else { return nil }
-                let link = Link(role: .agent, limits: self.limits, eventLoop: loop)
-                link.delegate = AgentLink(service: self.service, signals: continuation)
-                made.withLockedValue { $0 = NIOLoopBound(link, eventLoop: loop) }
-                return LinkHandler(link: link, transport: dialed.transport)
-            },
-            attach: { _, handler in made.withLockedValue { $0 }?.value.attach(handler) })
+        let answer = try await loop.flatSubmit {
+            AgentHandshakeHandler.start(
+                AgentHandshake(hello: hello), on: dialed,
+                makeHandler: { answer in
+                    guard case .welcomed(let ok) = answer, !ok.isSpare else { return nil }
+                    let link = self.makeLink(ok, signals: continuation, on: loop)
+                    made.withLockedValue { $0 = NIOLoopBound(link, eventLoop: loop) }
+                    return LinkHandler(link: link, transport: dialed.transport)
+                },
+                attach: { _, handler in
+                    guard let link = made.withLockedValue({ $0 })?.value else { return }
+                    link.attach(handler)
+                    (link.delegate as? AgentLink)?.keeper?.attached(to: dialed.channel)
+                })
+        }.get()
         guard case .welcomed(let welcome) = answer, let link = made.withLockedValue({ $0 }) else {
             continuation.finish()
             return nil
@@ -219,150 +241,135 @@ public final class AgentTunnel: Sendable {
         return Standing(index: index, welcome: welcome, loop: loop, link: link, signals: stream)
     }
 
-    private func handshake(
-        _ machine: AgentHandshake, on dialed: DialedTunnel, loop: any EventLoop,
-        makeHandler: @escaping @Sendable (AgentHandshakeHandler.Answer) -> LinkHandler?,
-        attach: @escaping @Sendable (AgentHandshakeHandler.Answer, LinkHandler) throws -> Void
-    ) async throws -> AgentHandshakeHandler.Answer {
-        let promise = loop.makePromise(of: AgentHandshakeHandler.Answer.self)
-        loop.execute {
-            let handler = AgentHandshakeHandler(
-                machine: machine, promise: promise, makeHandler: makeHandler, attach: attach)
-            do {
-                let options = dialed.channel.syncOptions
-                try options?.setOption(
-                    .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 128 * 1024))
-                try options?.setOption(.maxMessagesPerRead, value: 1)
-                try dialed.channel.pipeline.syncOperations.addHandler(handler)
-                if dialed.early.readableBytes > 0 { handler.inject(dialed.early) }
-                try options?.setOption(.autoRead, value: true)
-            } catch {
-                promise.fail(error)
-                dialed.channel.close(promise: nil)
-            }
-        }
-        return try await promise.futureResult.get()
+    private func makeLink(
+        _ welcome: HelloOK, signals: AsyncStream<AgentLink.Signal>.Continuation,
+        on loop: any EventLoop
+    ) -> Link {
+        let link = Link(role: .agent, limits: self.limits, eventLoop: loop)
+        let delegate = AgentLink(service: self.service, signals: signals)
+        delegate.keeper = LinkKeeper(
+            link: link, dialer: self.dialer, transport: self.transport, welcome: welcome,
+            signals: signals)
+        link.delegate = delegate
+        return link
     }
 
-    /// Serves a tunnel until its last link has ended.
+    // MARK: A tunnel
+
+    /// What a child task of ``serve(_:onGoAway:)`` has to tell.
+    private enum Change: Sendable {
+        /// A further link stands.
+        case joined(Standing)
+        /// The relay gave it no place, or could not be reached.
+        case notJoined(index: Int)
+        /// A link is over for good.
+        case ended(index: Int, LinkError?)
+    }
+
+    /// Serves a tunnel until its last link has ended. A further link that fails, or ends while
+    /// others stand, is tried again.
     ///
     /// - Returns: the error that ended it, if the relay gave one.
     private func serve(
         _ first: Standing, onGoAway: @escaping @Sendable () -> Void
     ) async -> LinkError? {
-        await withTaskGroup(of: LinkError?.self) { group in
-            group.addTask { await self.keep(first, onGoAway) }
-            for index in 1..<max(first.welcome.links, 1) {
-                group.addTask { await self.addLink(index, to: first.welcome, onGoAway) }
+        let welcome = first.welcome
+        let isDraining = NIOLockedValueBox(false)
+        let goAway: @Sendable () -> Void = {
+            isDraining.withLockedValue { $0 = true }
+            onGoAway()
+        }
+        return await withTaskGroup(of: Change.self) { group in
+            group.addTask { await self.keep(first, goAway) }
+            for index in 1..<max(welcome.links, 1) {
+                // The relay hands connections to its event loops in turn, so a few tries do.
+                group.addTask { await self.join(index, welcome, tries: 4 * welcome.links) }
             }
+            var standing = 1
+            var backoffs: [Int: Backoff] = [:]
+            var generator = SystemRandomNumberGenerator()
             var final: LinkError?
-            for await error in group {
-                if let error, final == nil || final?.retry == true { final = error }
+            for await change in group {
+                let missing: Int
+                switch change {
+                case .joined(let link):
+                    guard standing > 0 else {
+                        self.end(link)
+                        continue
+                    }
+                    standing += 1
+                    backoffs[link.index] = nil
+                    group.addTask { await self.keep(link, goAway) }
+                    continue
+                case .notJoined(let index):
+                    missing = index
+                case .ended(let index, let error):
+                    standing -= 1
+                    missing = index
+                    if let error, final == nil || final?.retry == true { final = error }
+                }
+                if standing == 0 { group.cancelAll() }
+                guard standing > 0, !Task.isCancelled, !isDraining.withLockedValue({ $0 })
+                else { continue }
+                let wait = backoffs[missing, default: Backoff()].next(using: &generator)
+                group.addTask { await self.join(missing, welcome, tries: 1, after: wait) }
             }
             return final
         }
     }
 
     /// Dials until a link lands on an event loop of the relay that has none yet.
-    private func addLink(
-        _ index: Int, to welcome: HelloOK, _ onGoAway: @escaping @Sendable () -> Void
-    ) async -> LinkError? {
+    private func join(
+        _ index: Int, _ welcome: HelloOK, tries: Int, after wait: TimeAmount = .zero
+    ) async -> Change {
         let join = Hello.Join(tunnel: welcome.tunnel, secret: welcome.tunnelSecret)
-        // The relay hands connections to its event loops in turn, so a few tries do; a tunnel
-        // with one link left still serves.
-        for _ in 0..<(4 * welcome.links) where !Task.isCancelled {
-            do {
-                let hello = Hello(agent: self.program, join: join)
+        let hello = Hello(agent: self.program, join: join)
+        do {
+            try await Task.sleep(nanoseconds: UInt64(wait.nanoseconds))
+            for _ in 0..<tries where !Task.isCancelled {
                 if let standing = try await self.establish(hello, index: index) {
-                    return await self.keep(standing, onGoAway)
+                    return .joined(standing)
                 }
-            } catch {
-                return nil
             }
+        } catch {
+            // What is wrong is told by the link that stands, once it is lost as well.
         }
-        return nil
+        return .notJoined(index: index)
     }
 
-    /// Keeps one link: resumes it after each drop, until it has ended.
+    /// Keeps one link until it has ended, and tells what happens to it.
     private func keep(
         _ standing: Standing, _ onGoAway: @escaping @Sendable () -> Void
-    ) async -> LinkError? {
-        var secret = standing.welcome.resumeSecret
+    ) async -> Change {
+        let session = standing.welcome.session
+        defer { self.service.ended(session) }
         return await withTaskCancellationHandler {
             for await signal in standing.signals {
                 switch signal {
                 case .goesAway:
                     self.service.tell(.draining)
                     onGoAway()
+                case .lost(let silence):
+                    self.service.lost(session, link: standing.index, silence: silence)
+                case .resumed:
+                    self.service.resumed(session, link: standing.index)
+                case .expired:
+                    self.service.expired(session, link: standing.index)
                 case .ended(let error):
-                    return error
-                case .disconnected:
-                    self.service.tell(.tunnelLost(link: standing.index))
-                    if await self.resume(standing, &secret) {
-                        self.service.tell(.resumed(link: standing.index))
-                    } else {
-                        self.service.tell(.tunnelExpired(link: standing.index))
-                        self.end(standing)
-                    }
+                    return .ended(index: standing.index, error)
                 }
             }
-            return nil
+            return .ended(index: standing.index, nil)
         } onCancel: {
             // The clients learn it at once, without waiting for the grace.
-            self.end(
-                standing,
-                LinkError(
-                    code: LinkError.agentStopped, message: "the agent was stopped", retry: false))
+            self.end(standing)
         }
     }
 
-    private func end(_ standing: Standing, _ error: LinkError? = nil) {
+    private func end(_ standing: Standing) {
+        let error = LinkError(
+            code: LinkError.agentStopped, message: "the agent was stopped", retry: false)
         standing.loop.execute { standing.link.value.end(error, reset: .tunnelLost) }
-    }
-
-    /// Dials until the link goes on, or its grace is over.
-    ///
-    /// - Returns: whether it goes on.
-    private func resume(_ standing: Standing, _ secret: inout String) async -> Bool {
-        let deadline = NIODeadline.now() + .seconds(Int64(standing.welcome.graceSeconds))
-        var backoff = Backoff()
-        var generator = SystemRandomNumberGenerator()
-        while NIODeadline.now() < deadline, !Task.isCancelled {
-            do {
-                secret = try await self.resumeOnce(standing, secret)
-                return true
-            } catch let error as LinkError where error.code == "resume_expired" {
-                return false
-            } catch {
-                let wait = min(backoff.next(using: &generator), .seconds(5))
-                try? await Task.sleep(nanoseconds: UInt64(wait.nanoseconds))
-            }
-        }
-        return false
-    }
-
-    /// - Returns: the secret for the next time.
-    private func resumeOnce(_ standing: Standing, _ secret: String) async throws -> String {
-        let dialed = try await self.dialer.dial(
-            on: standing.loop, preferring: self.transport
-        ).get()
-        let received = try await standing.loop.submit {
-            standing.link.value.replaceConnection()
-        }.get()
-        let resume = Resume(
-            session: standing.welcome.session, secret: secret, received: received)
-        let answer = try await self.handshake(
-            AgentHandshake(resume: resume), on: dialed, loop: standing.loop,
-            makeHandler: { _ in
-                let link = standing.link.value
-                return link.isOver ? nil : LinkHandler(link: link, transport: dialed.transport)
-            },
-            attach: { answer, handler in
-                guard case .resumed(let ok) = answer else { return }
-                try standing.link.value.resume(on: handler, peerReceived: ok.received)
-            })
-        guard case .resumed(let ok) = answer else { throw LinkViolationUnexpected() }
-        return ok.resumeSecret
     }
 }
 
@@ -376,10 +383,7 @@ extension DialError {
         switch self {
         case .badSettings, .unauthorized: true
         case .tlsFailed: !hasWorked
-        case .unreachable, .rejected, .notARelay, .proxyFailed, .timedOut: false
+        case .unreachable, .rejected, .notARelay, .proxyFailed, .timedOut, .abandoned: false
         }
     }
 }
-
-/// The relay answered RESUME with something else; the handshake lets nothing else through.
-private struct LinkViolationUnexpected: Error {}

@@ -167,7 +167,7 @@ final class RelayTunnelDoor: TunnelDoor {
             links: tunnel.isBrowser ? 1 : configuration.links,
             isSpare: isSpare, session: seat.session, resumeSecret: seat.secret.reveal,
             graceSeconds: Int(grace.nanoseconds / 1_000_000_000),
-            replayBytes: limits.replayBytes)
+            replayBytes: limits.replayBytes, earlyResume: true)
     }
 
     fileprivate func grace(of tunnel: RelayTunnel) -> TimeAmount {

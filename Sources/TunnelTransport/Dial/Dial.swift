@@ -9,17 +9,25 @@ import NIOSSL
 struct Dial: Sendable {
     private struct State {
         var channel: (any Channel)?
+        /// Those whose TCP does not stand yet: one for each address of a name.
+        var connecting: [any Channel] = []
+        var hasOpened = false
         var deadline: Scheduled<Void>?
         var isOver = false
     }
 
     private let dialer: TunnelDialer
+    private let plan: DialPlan
     private let loop: any EventLoop
     private let promise: EventLoopPromise<DialedTunnel>
     private let state: NIOLoopBoundBox<State>
 
-    init(_ dialer: TunnelDialer, loop: any EventLoop, promise: EventLoopPromise<DialedTunnel>) {
+    init(
+        _ dialer: TunnelDialer, plan: DialPlan, loop: any EventLoop,
+        promise: EventLoopPromise<DialedTunnel>
+    ) {
         self.dialer = dialer
+        self.plan = plan
         self.loop = loop
         self.promise = promise
         self.state = .makeBoxSendingValue(State(), eventLoop: loop)
@@ -32,6 +40,10 @@ struct Dial: Sendable {
         self.attempt(transport)
             .flatMapError { error in self.fallBack(from: transport, after: error) }
             .whenComplete(self.finish)
+    }
+
+    func abandon() {
+        self.finish(.failure(DialError.abandoned))
     }
 
     private func fallBack(
@@ -64,11 +76,13 @@ struct Dial: Sendable {
         }
         self.state.value.isOver = true
         self.state.value.deadline?.cancel()
+        defer { self.state.value.connecting = [] }
         switch result {
         case .success(let tunnel):
             self.promise.succeed(tunnel)
         case .failure(let error):
             self.state.value.channel?.close(promise: nil)
+            for channel in self.state.value.connecting { channel.close(promise: nil) }
             let reason = DialReason.sentence(ofAnswer: error)
             self.promise.fail(error as? DialError ?? .notARelay(reason: reason))
         }
@@ -95,10 +109,16 @@ struct Dial: Sendable {
         let bootstrap = ClientBootstrap(group: self.loop)
             .channelOption(.autoRead, value: false)
             .connectTimeout(self.dialer.timeout)
-        return bootstrap.connect(
-            host: proxy?.host ?? endpoint.host, port: proxy?.port ?? endpoint.port
-        )
-        .flatMapErrorThrowing { error in
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    self.state.value.connecting.append(channel)
+                }
+            }
+        let connected =
+            self.plan.address.map { bootstrap.connect(to: $0) }
+            ?? bootstrap.connect(
+                host: proxy?.host ?? endpoint.host, port: proxy?.port ?? endpoint.port)
+        return connected.flatMapErrorThrowing { error in
             let reason = DialReason.sentence(ofConnect: error)
             throw proxy == nil
                 ? DialError.unreachable(reason: reason) : DialError.proxyFailed(reason: reason)
@@ -109,7 +129,9 @@ struct Dial: Sendable {
                 return self.loop.makeFailedFuture(DialError.timedOut)
             }
             self.state.value.channel = channel
+            self.state.value.connecting = []
             TunnelSocket.tune(channel)
+            self.plan.connected?()
             guard let proxy else { return self.loop.makeSucceededFuture(channel) }
             return self.tunnel(channel, through: proxy).map { channel }
         }
@@ -157,7 +179,9 @@ struct Dial: Sendable {
         _ request: UpgradeRequest,
         on channel: any Channel
     ) -> EventLoopFuture<HTTPAnswer> {
-        let answered = self.ask(request.head, on: channel)
+        let opening = request.transport == .raw ? self.plan.opening?() : nil
+        if opening != nil { self.state.value.hasOpened = true }
+        let answered = self.ask(request.head, behind: opening, on: channel)
         switch request.transport {
         case .raw:
             let half = TimeAmount.nanoseconds(self.dialer.timeout.nanoseconds / 2)
@@ -169,9 +193,9 @@ struct Dial: Sendable {
         return answered
     }
 
-    private func ask(_ request: HTTPRequestHead, on channel: any Channel) -> EventLoopFuture<
-        HTTPAnswer
-    > {
+    private func ask(
+        _ request: HTTPRequestHead, behind: ByteBuffer? = nil, on channel: any Channel
+    ) -> EventLoopFuture<HTTPAnswer> {
         let promise = self.loop.makePromise(of: HTTPAnswer.self)
         do {
             let decoder = HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes)
@@ -180,7 +204,7 @@ struct Dial: Sendable {
             try pipeline.addHandler(ByteToMessageHandler(decoder))
             try pipeline.addHandler(EarlyBytesHandler())
             let early = try pipeline.handler(type: EarlyBytesHandler.self)
-            let asking = AskHandler(request: request, promise: promise)
+            let asking = AskHandler(request: request, behind: behind, promise: promise)
             try pipeline.addHandler(asking, position: .before(early))
         } catch {
             promise.fail(DialError.notARelay(reason: DialReason.sentence(ofAnswer: error)))
@@ -211,7 +235,9 @@ struct Dial: Sendable {
             guard channel.isActive else {
                 throw DialError.notARelay(reason: "it hung up at once")
             }
-            return DialedTunnel(channel: channel, transport: request.transport, early: early)
+            return DialedTunnel(
+                channel: channel, transport: request.transport, early: early,
+                hasOpened: request.transport == .raw && self.state.value.hasOpened)
         }
     }
 

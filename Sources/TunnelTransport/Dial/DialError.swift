@@ -16,6 +16,8 @@ package enum DialError: Error, Sendable, Hashable {
     case proxyFailed(reason: String)
     /// Not done within the deadline.
     case timedOut
+    /// ``DialAttempt/abandon()`` was called.
+    case abandoned
 
     /// One sentence for a person. Texts of the peer in it are cut to 300 printable characters.
     package var message: String {
@@ -31,6 +33,7 @@ package enum DialError: Error, Sendable, Hashable {
         case .notARelay(let reason): "this does not look like a pgshare relay: \(reason)"
         case .proxyFailed(let reason): "the HTTP proxy did not let us through: \(reason)"
         case .timedOut: "the relay did not answer in time"
+        case .abandoned: "another connection was faster"
         }
     }
 
@@ -38,7 +41,29 @@ package enum DialError: Error, Sendable, Hashable {
     var mayDependOnTransport: Bool {
         switch self {
         case .rejected, .notARelay: true
-        case .badSettings, .unreachable, .tlsFailed, .unauthorized, .proxyFailed, .timedOut: false
+        case .badSettings, .unreachable, .tlsFailed, .unauthorized, .proxyFailed, .timedOut,
+            .abandoned:
+            false
+        }
+    }
+
+    /// Whether what stands there did not say no, but refused TCP or hung up: it may be starting.
+    package var isCut: Bool {
+        switch self {
+        case .unreachable(let reason), .proxyFailed(let reason):
+            reason == DialReason.connectionRefused || reason == DialReason.connectionReset
+                || self == DialReason.hungUp
+        case .notARelay(let reason):
+            reason == DialReason.noAnswer || reason == DialReason.connectionReset
+        case .badSettings, .tlsFailed, .unauthorized, .rejected, .timedOut, .abandoned: false
+        }
+    }
+
+    /// Whether nobody was reached.
+    package var isUnreachable: Bool {
+        switch self {
+        case .unreachable, .proxyFailed, .timedOut: !self.isCut
+        case .badSettings, .tlsFailed, .unauthorized, .rejected, .notARelay, .abandoned: false
         }
     }
 }

@@ -40,22 +40,32 @@ final class TLSWaitHandler: ChannelInboundHandler, RemovableChannelHandler {
 ///
 /// Stands behind `HTTPRequestEncoder` and the decoder of responses. What the decoder lets through
 /// after the answer is passed on untouched.
+///
+/// Bytes of another protocol may travel right behind the request, for a peer that will speak it.
 final class AskHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
     private let request: HTTPRequestHead
+    private let behind: ByteBuffer?
     private let promise: EventLoopPromise<HTTPAnswer>
     private var answer: HTTPAnswer?
     private var isWhole = false
 
-    init(request: HTTPRequestHead, promise: EventLoopPromise<HTTPAnswer>) {
+    init(
+        request: HTTPRequestHead, behind: ByteBuffer? = nil, promise: EventLoopPromise<HTTPAnswer>
+    ) {
         self.request = request
+        self.behind = behind
         self.promise = promise
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         context.write(Self.wrapOutboundOut(.head(self.request)), promise: nil)
+        if let behind = self.behind {
+            // A GET without Content-Length has no body: the encoder passes these bytes on bare.
+            context.write(Self.wrapOutboundOut(.body(.byteBuffer(behind))), promise: nil)
+        }
         context.writeAndFlush(Self.wrapOutboundOut(.end(nil)), promise: nil)
         context.read()
     }
@@ -105,7 +115,7 @@ final class AskHandler: ChannelInboundHandler, RemovableChannelHandler {
         if let answer = self.answer {
             self.promise.succeed(answer)
         } else {
-            self.promise.fail(DialError.notARelay(reason: "it hung up without an answer"))
+            self.promise.fail(DialError.notARelay(reason: DialReason.noAnswer))
         }
         context.fireChannelInactive()
     }

@@ -13,6 +13,10 @@ import NIOSSL
 
 /// Sentences for the errors of the libraries below.
 enum DialReason {
+    static let connectionRefused = "connection refused"
+    static let connectionReset = "connection reset"
+    static let noAnswer = "it hung up without an answer"
+
     static func sentence(ofConnect error: any Error) -> String {
         switch error {
         case let error as NIOConnectionError:
@@ -67,7 +71,7 @@ enum DialReason {
     static func sentence(ofAnswer error: any Error) -> String {
         switch error {
         case is HTTPParserError, is NIOHTTPDecoderError: "its answer is not HTTP"
-        case NIOSSLError.uncleanShutdown: "it hung up without an answer"
+        case NIOSSLError.uncleanShutdown: Self.noAnswer
         case let error as IOError: Self.sentence(ofErrno: error.errnoCode)
         case let violation as WebSocketViolation: violation.message
         default: "\(error)"
@@ -76,8 +80,8 @@ enum DialReason {
 
     private static func sentence(ofErrno code: CInt) -> String {
         switch code {
-        case ECONNREFUSED: "connection refused"
-        case ECONNRESET: "connection reset"
+        case ECONNREFUSED: Self.connectionRefused
+        case ECONNRESET: Self.connectionReset
         case ETIMEDOUT: "it does not answer"
         case ENETUNREACH, EHOSTUNREACH: "there is no route to it"
         default: "system error \(code)"

@@ -21,6 +21,38 @@ package struct DialedTunnel: Sendable {
     package var transport: TunnelTransportKind
     /// Tunnel bytes that arrived with the answer; for WebSocket the payload.
     package var early: ByteBuffer
+    /// Whether ``DialPlan/opening`` went out behind the request.
+    package var hasOpened = false
+}
+
+/// What is particular about one dial.
+package struct DialPlan: Sendable {
+    /// Tried first.
+    package var transport = TunnelTransportKind.raw
+    /// The relay's address, or the proxy's, as it was last; nil to look the name up.
+    package var address: SocketAddress?
+    /// Called once TCP stands.
+    package var connected: (@Sendable () -> Void)?
+    /// Called when a raw upgrade is about to be asked for, for bytes that travel behind it without
+    /// waiting for the answer. Only for a relay that takes them.
+    package var opening: (@Sendable () -> ByteBuffer?)?
+
+    package init() {}
+}
+
+/// A dial that is under way. On its event loop.
+package struct DialAttempt: Sendable {
+    /// Fails with ``DialError`` only.
+    package let tunnel: EventLoopFuture<DialedTunnel>
+    private let dial: Dial
+
+    init(_ dial: Dial, tunnel: EventLoopFuture<DialedTunnel>) {
+        self.dial = dial
+        self.tunnel = tunnel
+    }
+
+    /// Closes whatever there is of it. Does nothing once it has ended.
+    package func abandon() { self.dial.abandon() }
 }
 
 /// Dials the relay for an agent: TCP, TLS, token, upgrade; raw first, WebSocket where that fails.
@@ -77,18 +109,24 @@ package final class TunnelDialer: Sendable {
         on loop: any EventLoop,
         preferring transport: TunnelTransportKind = .raw
     ) -> EventLoopFuture<DialedTunnel> {
-        let promise = loop.makePromise(of: DialedTunnel.self)
-        let knowsBetter = self.rawWasRefused.load(ordering: .relaxed)
-        let first: TunnelTransportKind = knowsBetter ? .webSocket : transport
-        let dial = Dial(self, loop: loop, promise: promise)
-        loop.execute {
-            dial.start(first)
-        }
-        promise.futureResult.whenFailure { _ in
+        var plan = DialPlan()
+        plan.transport = transport
+        let attempt = self.attempt(plan, on: loop)
+        attempt.tunnel.whenFailure { _ in
             // Perhaps the network has changed: begin anew with what was asked for.
             self.rawWasRefused.store(false, ordering: .relaxed)
         }
-        return promise.futureResult
+        return attempt.tunnel
+    }
+
+    /// Begins one dial that can be given up: several may race.
+    package func attempt(_ plan: DialPlan, on loop: any EventLoop) -> DialAttempt {
+        let promise = loop.makePromise(of: DialedTunnel.self)
+        let knowsBetter = self.rawWasRefused.load(ordering: .relaxed)
+        let first: TunnelTransportKind = knowsBetter ? .webSocket : plan.transport
+        let dial = Dial(self, plan: plan, loop: loop, promise: promise)
+        if loop.inEventLoop { dial.start(first) } else { loop.execute { dial.start(first) } }
+        return DialAttempt(dial, tunnel: promise.futureResult)
     }
 
     /// WebSocket worked where raw did not.

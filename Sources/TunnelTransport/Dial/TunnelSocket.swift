@@ -1,4 +1,4 @@
-import NIOCore
+package import NIOCore
 
 #if canImport(Glibc)
     import Glibc
@@ -8,8 +8,8 @@ import NIOCore
     import Darwin
 #endif
 
-/// The socket options of a tunnel's TCP connection.
-enum TunnelSocket {
+/// The socket options of a tunnel's TCP connection, at both ends.
+package enum TunnelSocket {
     /// Unsent bytes that the kernel may hold: more would stand between a bulk COPY and a one-row
     /// answer. DESIGN.md 4, "Sending".
     static let notSentLowWaterBytes = 128 * 1024
@@ -18,8 +18,12 @@ enum TunnelSocket {
     /// Idle seconds before the first keepalive probe, between probes, and how many.
     static let keepalive: (idle: Int, interval: Int, count: Int) = (15, 5, 3)
 
+    /// The longest wait before lost bytes are sent again. Linux goes up to two minutes: a network
+    /// that was away for 20 s would be back for 20 more before the connection noticed.
+    static let longestRetransmissionMilliseconds = 1_000
+
     /// Sets them as far as the platform knows them; none is needed for the tunnel to work.
-    static func tune(_ channel: any Channel) {
+    package static func tune(_ channel: any Channel) {
         Self.set(.init(level: .tcp, name: .tcp_nodelay), 1, on: channel)
         Self.set(.init(level: .socket, name: .so_keepalive), 1, on: channel)
         #if os(Linux)
@@ -31,6 +35,15 @@ enum TunnelSocket {
             Self.set(.init(level: .tcp, name: count), Self.keepalive.count, on: channel)
             let timeout = NIOBSDSocket.Option(rawValue: TCP_USER_TIMEOUT)
             Self.set(.init(level: .tcp, name: timeout), Self.userTimeoutMilliseconds, on: channel)
+            // TCP_RTO_MAX_MS of linux/tcp.h, since Linux 6.15.
+            let longest = NIOBSDSocket.Option(rawValue: 44)
+            Self.set(
+                .init(level: .tcp, name: longest), Self.longestRetransmissionMilliseconds,
+                on: channel)
+            // TCP_THIN_LINEAR_TIMEOUTS of linux/tcp.h, for older ones: where little is on its way
+            // (a query, a PING), six waits as long as the first before they double.
+            let linear = NIOBSDSocket.Option(rawValue: 16)
+            Self.set(.init(level: .tcp, name: linear), 1, on: channel)
             // TCP_NOTSENT_LOWAT of linux/tcp.h; glibc's netinet/tcp.h does not have it everywhere.
             let lowWater = NIOBSDSocket.Option(rawValue: 25)
             Self.set(.init(level: .tcp, name: lowWater), Self.notSentLowWaterBytes, on: channel)

@@ -16,6 +16,8 @@ package final class Link: StreamSink {
     /// Bytes of DATA that left and came, for metrics.
     package private(set) var sentBytes: UInt64 = 0
     package private(set) var receivedBytes: UInt64 = 0
+    /// How often bytes came: whether the peer is there can be seen by whether this changes.
+    package private(set) var heard: UInt64 = 0
 
     /// By slot. A slot may have a new stream before the old one's end is told, hence the id.
     private var ports: ContiguousArray<(id: UInt32, port: any StreamPort)?> = []
@@ -145,6 +147,12 @@ package final class Link: StreamSink {
         self.delegate = nil
     }
 
+    /// Asks the peer whether it is there.
+    package func ask() {
+        self.machine.ask(now: .now())
+        self.scheduleFlush()
+    }
+
     /// Tells the peer that this link drains.
     package func goAway(reason: String) {
         self.machine.goAway(payload: GoAway(reason: reason).payload)
@@ -223,6 +231,7 @@ package final class Link: StreamSink {
     package func receive(_ bytes: ByteBuffer, on connection: any LinkConnection) {
         guard self.connection === connection else { return }
         self.isReading = true
+        self.heard &+= 1
         if !self.isHeard {
             self.isHeard = true
             self.delegate?.linkHeard(self)

@@ -1,0 +1,152 @@
+package import NIOCore
+
+/// Whether a connection that still stands is likely to be dead: beside the keepalive of the
+/// protocol, which is in no hurry.
+///
+///              moved, or waited for too long
+///     trusted ──────────────────────────────▶ suspect
+///        ▲                                        │
+///        └────────────── bytes came ──────────────┘
+///
+/// A suspicion costs a dial beside the connection and nothing else, so it may be wrong. Pure: the
+/// shell looks every ``every`` and says what it sees. One watch for each connection.
+package struct LinkWatch: Sendable {
+    /// How the system would reach the relay now.
+    package enum Route: Hashable, Sendable {
+        /// It cannot say.
+        case unknown
+        /// There is no way.
+        case none
+        /// From this address of the machine.
+        case from(String)
+    }
+
+    /// What there is to see.
+    package struct Sight: Sendable {
+        /// How often bytes came so far.
+        package var heard: UInt64
+        /// Whether a PING or counted bytes wait for an answer.
+        package var isAwaiting: Bool
+        /// Whether clients wait behind the link.
+        package var hasStreams: Bool
+        package var roundTrip: TimeAmount?
+        package var route: Route
+        /// Nanoseconds of a clock that goes on while the machine sleeps.
+        package var wallClock: Int64
+
+        package init(
+            heard: UInt64, isAwaiting: Bool, hasStreams: Bool, roundTrip: TimeAmount?,
+            route: Route, wallClock: Int64
+        ) {
+            self.heard = heard
+            self.isAwaiting = isAwaiting
+            self.hasStreams = hasStreams
+            self.roundTrip = roundTrip
+            self.route = route
+            self.wallClock = wallClock
+        }
+    }
+
+    /// What to do about it.
+    package enum OnLook: Hashable, Sendable {
+        case nothing
+        /// Send a PING, if none is on its way.
+        case ask
+        /// Send a PING and dial beside.
+        case suspect
+        /// Dial no more.
+        case trust
+    }
+
+    /// How often the shell looks: one look is four system calls.
+    package static let every = TimeAmount.milliseconds(250)
+    /// An answer that takes longer is overdue, however short the round trip: a relay may be busy.
+    static let leastPatience = TimeAmount.seconds(1)
+    /// The same in round trips: TCP sends a lost packet again within two or three.
+    static let patienceRoundTrips: Int64 = 4
+    /// Silence after which the relay is asked while clients are there. What the relay sends them
+    /// into a dead connection is seen by nobody here, so only a question finds out.
+    static let askAfter = TimeAmount.seconds(3)
+    /// A wall clock that is ahead by more says that the machine slept.
+    static let sleepNanoseconds: Int64 = 2_000_000_000
+
+    private var isSuspect = false
+    private var heard: UInt64
+    /// When bytes came last, as far as looks can tell.
+    package private(set) var heardAt: NIODeadline
+    private var waitingSince: NIODeadline?
+    private var route: Route
+    private var hasNoRoute = false
+    private var lastLook: (at: NIODeadline, wallClock: Int64)?
+
+    /// - Parameters:
+    ///   - heard: How often bytes came before this connection.
+    ///   - route: What the connection uses; ``Route/unknown`` if that cannot be compared.
+    ///   - now: The time.
+    package init(heard: UInt64, route: Route, now: NIODeadline) {
+        self.heard = heard
+        self.heardAt = now
+        self.route = route
+    }
+
+    /// How long an answer may take.
+    package static func patience(_ roundTrip: TimeAmount?) -> TimeAmount {
+        guard let roundTrip else { return Self.leastPatience }
+        return max(Self.leastPatience, roundTrip * Self.patienceRoundTrips)
+    }
+
+    package mutating func look(_ sight: Sight, now: NIODeadline) -> OnLook {
+        let hasMoved = self.takeRoute(sight.route)
+        let hasSlept = self.takeClocks(sight.wallClock, now: now)
+        let hasHeard = sight.heard != self.heard
+        if hasHeard {
+            self.heard = sight.heard
+            self.heardAt = now
+        }
+        if hasHeard || !sight.isAwaiting { self.waitingSince = nil }
+        if sight.isAwaiting, self.waitingSince == nil { self.waitingSince = now }
+        if hasMoved {
+            // What was heard since the last look may have come the old way.
+            self.isSuspect = true
+            return .suspect
+        }
+        if self.isSuspect {
+            guard hasHeard else { return .nothing }
+            self.isSuspect = false
+            return .trust
+        }
+        if let since = self.waitingSince, now - since >= Self.patience(sight.roundTrip) {
+            self.isSuspect = true
+            return .suspect
+        }
+        let isQuiet = sight.hasStreams && now - self.heardAt >= Self.askAfter
+        return !sight.isAwaiting && (isQuiet || hasSlept) ? .ask : .nothing
+    }
+
+    /// - Returns: whether the way is another one, or is there again.
+    private mutating func takeRoute(_ route: Route) -> Bool {
+        guard self.route != .unknown else { return false }
+        switch route {
+        case .unknown:
+            return false
+        case .none:
+            self.hasNoRoute = true
+            return false
+        case .from:
+            defer {
+                self.route = route
+                self.hasNoRoute = false
+            }
+            return self.hasNoRoute || self.route != route
+        }
+    }
+
+    /// - Returns: whether the machine slept since the last look.
+    private mutating func takeClocks(_ wallClock: Int64, now: NIODeadline) -> Bool {
+        defer { self.lastLook = (now, wallClock) }
+        guard let last = self.lastLook else { return false }
+        // Wrapping: a clock may be set to anything.
+        let ahead = wallClock &- last.wallClock &- (now - last.at).nanoseconds
+        return ahead > Self.sleepNanoseconds
+    }
+}
