@@ -66,7 +66,7 @@ package struct LinkWatch: Sendable {
     static let patienceRoundTrips: Int64 = 4
     /// Silence after which the relay is asked while clients are there. What the relay sends them
     /// into a dead connection is seen by nobody here, so only a question finds out.
-    static let askAfter = TimeAmount.seconds(3)
+    static let askAfter = TimeAmount.seconds(2)
     /// A wall clock that is ahead by more says that the machine slept.
     static let sleepNanoseconds: Int64 = 2_000_000_000
 
@@ -123,15 +123,16 @@ package struct LinkWatch: Sendable {
         return !sight.isAwaiting && (isQuiet || hasSlept) ? .ask : .nothing
     }
 
-    /// - Returns: whether the way is another one, or is there again.
+    /// - Returns: whether the way is another one, or is gone, or is there again. A dial without a
+    ///   way fails at once, so that the first one with it is never late.
     private mutating func takeRoute(_ route: Route) -> Bool {
         guard self.route != .unknown else { return false }
         switch route {
         case .unknown:
             return false
         case .none:
-            self.hasNoRoute = true
-            return false
+            defer { self.hasNoRoute = true }
+            return !self.hasNoRoute
         case .from:
             defer {
                 self.route = route

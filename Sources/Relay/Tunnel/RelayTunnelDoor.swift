@@ -42,6 +42,7 @@ final class RelayTunnelDoor: TunnelDoor {
     /// At most 128 KiB wait in the socket, so that a bulk COPY never stands between a client and
     /// its one-row answer.
     private func tune(_ channel: any Channel) throws {
+        TunnelSocket.tune(channel)
         let options = channel.syncOptions
         try options?.setOption(
             .writeBufferWaterMark, value: .init(low: 64 * 1024, high: 128 * 1024))

@@ -62,7 +62,9 @@ def verifier(password: str) -> str:
 class RawLink:
     """One connection of a tunnel, upgraded, and nothing said yet."""
 
-    def __init__(self, relay: Relay, token: str | None, seconds: float = 60):
+    def __init__(
+        self, relay: Relay, token: str | None, seconds: float = 60, behind: bytes = b""
+    ):
         self.relay = relay
         self.welcome: dict = {}
         self.password = "the password of a liar"
@@ -71,13 +73,13 @@ class RawLink:
         context = ssl.create_default_context(cafile=str(relay.ca_file))
         context.set_alpn_protocols(["http/1.1"])
         self.socket = context.wrap_socket(plain, server_hostname="localhost")
-        self._upgrade(token)
+        self._upgrade(token, behind)
 
-    def _upgrade(self, token: str | None) -> None:
+    def _upgrade(self, token: str | None, behind: bytes) -> None:
         lines = ["GET /v1/tunnel HTTP/1.1", "Host: localhost", "Connection: Upgrade", "Upgrade: pgshare/1"]
         if token is not None:
             lines.append(f"Authorization: Bearer {token}")
-        self.send("".join(f"{line}\r\n" for line in [*lines, ""]).encode())
+        self.send("".join(f"{line}\r\n" for line in [*lines, ""]).encode() + behind)
         while b"\r\n\r\n" not in self._buffer:
             self._fill()
         head, self._buffer = self._buffer.split(b"\r\n\r\n", 1)

@@ -1,0 +1,203 @@
+"""How fast a link that was cut, frozen or moved goes on, and what whoever shares is told."""
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from harness import network, tunnel, wire
+from harness.cluster import Cluster
+from harness.far_share import FarShare, Identity
+from harness.network import Network
+from harness.tunnel import RawLink
+from harness.waiting import stays_true, wait_for
+from harness.wire import WireClient
+
+pytestmark = pytest.mark.relayed
+
+# Seconds from the return of a way to the answer: the time itself is for a benchmark, on a quiet
+# machine. This is far below every time-out that could stand in for a dial.
+SOON = 4.0
+
+
+def events(agent, name: str) -> list[dict]:
+    lines = [json.loads(line) for line in agent.child.everything().splitlines() if line[:1] == "{"]
+    return [line for line in lines if line.get("event") == name]
+
+
+# Links in networks of their own
+
+
+class Far:
+    """A share at the far end of a link with a round trip of 50 ms, and its client."""
+
+    def __init__(self, folder: Path, cluster: Cluster, identity: Identity):
+        self.make = lambda net: FarShare(folder, cluster, net, identity)
+
+    def outage(self, fault, mend, seconds: float, asks: bool) -> tuple[float, list[dict], list[dict]]:
+        """A client's question in an outage, or behind it: seconds from its end to the answer."""
+        with Network() as net:
+            share = self.make(net)
+            try:
+                net.shape(rtt=0.05)
+                with share.client(seconds=100) as client:
+                    who = client.query("select pg_backend_pid()")
+                    fault(net)
+                    if asks:
+                        client.send(wire.query("select pg_backend_pid()"))
+                    stays_true("it runs", lambda: share.agent.child.is_running, seconds)
+                    mend(net)
+                    mended = time.monotonic()
+                    if not asks:
+                        client.send(wire.query("select pg_backend_pid()"))
+                    rows = [got for got in client.ready() if got.kind == "D"]
+                    took = time.monotonic() - mended
+                    assert len(rows) == 1 and client.query("select pg_backend_pid()") == who
+                    if events(share.agent, "tunnel_lost"):
+                        share.agent.wait_event("resumed")
+                    lost, resumed = (events(share.agent, name) for name in ("tunnel_lost", "resumed"))
+                    return took, lost, resumed
+            finally:
+                share.close()
+
+
+def _stay(net: Network) -> None:
+    """The way is back as it was left."""
+
+
+SCENARIOS = {
+    # Seconds of silence, and whether the client asks meanwhile.
+    "frozen for 2 s with a question on its way": (Network.freeze, Network.thaw, 2, True),
+    "frozen for 8 s with a question on its way": (Network.freeze, Network.thaw, 8, True),
+    "frozen for 8 s while its client was idle": (Network.freeze, Network.thaw, 8, False),
+    "down for 8 s": (Network.down, Network.up, 8, True),
+    "moved to another address": (Network.move, _stay, 0.05, True),
+    "moved to another address after 6 s of nothing": (Network.freeze, None, 6, True),
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(authority, cluster, tmp_path_factory) -> Iterator[dict[str, Future]]:
+    """Every scenario, under way at once: they are mostly waiting."""
+    identity = Identity(authority)
+
+    def thaw_elsewhere(net: Network) -> None:
+        net.move()
+        net.thaw()
+
+    with ThreadPoolExecutor(len(SCENARIOS)) as pool:
+        yield {
+            name: pool.submit(
+                Far(tmp_path_factory.mktemp("far"), cluster, identity).outage,
+                fault, mend or thaw_elsewhere, seconds, asks,
+            )
+            for name, (fault, mend, seconds, asks) in SCENARIOS.items()
+        }  # fmt: skip
+
+
+@pytest.mark.skipif(not network.is_possible(), reason="needs root, to make networks")
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_client_has_its_answer_soon_after_the_link_was(name, outcomes):
+    took, lost, resumed = outcomes[name].result(timeout=170)
+    assert took < SOON
+    assert len(lost) == len(resumed) <= 1
+    if "8 s" in name or "6 s" in name:
+        # The relay's address and clock are not those of the agent, yet the outage was all of that.
+        assert lost[0]["clients"] == 1 and lost[0]["link"] == 0
+        assert 5 < resumed[0]["seconds"] < 8 + SOON + 3
+
+
+# Links through a proxy
+
+
+def test_a_connection_that_thaws_by_itself_is_kept(new_relay, new_agent, new_proxy, cluster):
+    """Suspect, told of, dialled beside; but its own bytes are there before another's."""
+    relay = new_relay()
+    proxy = new_proxy(relay.https_port)
+    agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}")
+    with WireClient(agent.endpoint, seconds=60) as client:
+        client.query("begin")
+        proxy.stall()
+        lost = agent.wait_event("tunnel_lost", seconds=20)
+        assert lost["clients"] == 1
+        assert proxy.accepted > 1, "nothing was dialled beside"
+        proxy.flow()
+        agent.wait_event("resumed", seconds=20)
+        assert client.query("select 1") == [[b"1"]]
+    wait_for("the dials beside to be given up", lambda: proxy.open_connections == 1, 30)
+    assert relay.metric("link_resumes_total") == 0
+
+
+def test_an_outage_of_several_links_is_one_line_at_its_begin_and_one_at_its_end(
+    new_relay, new_agent, new_proxy, cluster
+):
+    relay = new_relay("--links", "3")
+    proxy = new_proxy(relay.https_port)
+    agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}")
+    wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3)
+    with WireClient(agent.endpoint) as client:
+        client.query("begin")
+        proxy.refuses = True
+        assert proxy.cut() == 3
+        assert agent.wait_event("tunnel_lost")["clients"] == 1
+        stays_true("the outage is no news", lambda: len(events(agent, "tunnel_lost")) == 1, 2)
+        proxy.refuses = False
+        seconds = agent.wait_event("resumed", seconds=20)["seconds"]
+        assert 2 <= seconds < 20
+        client.query("commit")
+    wait_for("every link", lambda: relay.metric("links_open") == 3)
+    assert len(events(agent, "tunnel_lost")) == len(events(agent, "resumed")) == 1
+    assert events(agent, "tunnel_expired") == []
+
+
+def test_a_further_link_that_could_not_be_made_is_made_later(
+    new_relay, new_agent, new_proxy, cluster
+):
+    relay = new_relay("--links", "3")
+    proxy = new_proxy(relay.https_port)
+    agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}", wait=False)
+    # The first connection is through; whatever comes next is not.
+    wait_for("the first connection", lambda: proxy.accepted > 0)
+    proxy.refuses = True
+    agent.wait_shared()
+    stays_true("the share stands on what there is", lambda: agent.child.is_running, 2)
+    before = relay.metric("links_open")
+    proxy.refuses = False
+    wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3, 60)
+    assert before < 3
+
+
+# RESUME behind the upgrade
+
+
+@pytest.mark.parametrize("cut", [None, 10, 60])
+def test_a_resume_may_travel_right_behind_the_upgrade(new_relay, cut):
+    relay = new_relay()
+    token = relay.token()
+    with RawLink(relay, token) as link:
+        assert link.hello().type == tunnel.HELLO_OK
+        welcome = link.welcome
+    assert welcome["earlyResume"] is True
+    resume = {"version": 1, "session": welcome["session"], "secret": welcome["resumeSecret"], "received": 0}
+    frame = tunnel.frame(tunnel.RESUME, json.dumps(resume).encode())
+    early = frame if cut is None else frame[:cut]
+    with RawLink(relay, token, behind=early) as link:
+        link.send(frame[len(early) :])
+        assert link.until(tunnel.RESUME_OK).json["received"] == 0
+        assert link.is_alive()
+
+
+def test_a_resume_behind_an_upgrade_that_is_refused_changes_nothing(new_relay):
+    relay = new_relay()
+    token = relay.token()
+    with RawLink(relay, token) as link:
+        assert link.hello().type == tunnel.HELLO_OK
+        welcome = link.welcome
+        resume = {"version": 1, "session": welcome["session"], "secret": welcome["resumeSecret"], "received": 0}
+        frame = tunnel.frame(tunnel.RESUME, json.dumps(resume).encode())
+        with pytest.raises(tunnel.UpgradeRefused) as refused:
+            RawLink(relay, "pgs_of_nobody", behind=frame)
+        assert refused.value.status == 401
+        assert link.is_alive()

@@ -1,0 +1,220 @@
+import NIOCore
+import Simulation
+import Testing
+
+@testable import TunnelWire
+
+struct RedialMachineTests {
+    /// A machine whose turns are all taken in time, and what it asked for.
+    private struct Scene {
+        var machine: RedialMachine
+        var now = start
+        var random: SeededGenerator
+        /// Attempts under way, and when each began.
+        var open: [Int: NIODeadline] = [:]
+        var begun: [(id: Int, at: NIODeadline, byName: Bool)] = []
+
+        init(seed: UInt64 = 1) {
+            self.machine = RedialMachine(now: start)
+            self.random = SeededGenerator(seed: seed)
+        }
+
+        mutating func begin(roundTrip: TimeAmount? = .milliseconds(50)) {
+            self.machine.begin(roundTrip: roundTrip, now: self.now)
+            self.take()
+        }
+
+        mutating func take() {
+            self.perform(self.machine.turn(now: self.now, using: &self.random))
+        }
+
+        mutating func perform(_ actions: [RedialMachine.Action]) {
+            for action in actions {
+                switch action {
+                case .dial(let id, let byName):
+                    self.open[id] = self.now
+                    self.begun.append((id, self.now, byName))
+                case .abandon(let id):
+                    #expect(self.open.removeValue(forKey: id) != nil)
+                }
+            }
+        }
+
+        /// Lets time pass, and every turn be taken when it is due.
+        mutating func pass(_ time: TimeAmount) {
+            let end = self.now + time
+            while let next = self.machine.nextTurn(now: self.now), next <= end {
+                self.now = max(next, self.now)
+                self.take()
+            }
+            self.now = end
+        }
+
+        mutating func fail(_ id: Int, _ failure: RedialMachine.Failure) {
+            self.open[id] = nil
+            self.machine.failed(id, failure, now: self.now, using: &self.random)
+        }
+    }
+
+    @Test(arguments: UInt64(0)..<20)
+    func `while nothing connects a new attempt begins every 100 ms, and no more than 18 wait`(
+        seed: UInt64
+    ) throws {
+        var scene = Scene(seed: seed)
+        scene.begin()
+        #expect(scene.begun.count == 1)
+        for _ in 0..<300 {
+            scene.pass(.milliseconds(100))
+            #expect(scene.open.count <= RedialMachine.maximumAttempts)
+        }
+        for (earlier, later) in zip(scene.begun, scene.begun.dropFirst()) {
+            let gap = later.at - earlier.at
+            #expect((TimeAmount.milliseconds(75)...TimeAmount.milliseconds(125)).contains(gap))
+        }
+        let oldest = try #require(scene.open.values.min())
+        #expect(scene.now - oldest <= RedialMachine.connectPatience)
+    }
+
+    @Test func `the name is looked up every five seconds only`() {
+        var scene = Scene()
+        scene.begin()
+        scene.pass(.seconds(30))
+        let looked = scene.begun.filter(\.byName)
+        #expect((4...6).contains(looked.count))
+        #expect(looked.first.map { $0.at - start >= RedialMachine.byNameEvery } == true)
+    }
+
+    @Test func `the first that connects ends the others, and is given time`() {
+        var scene = Scene()
+        scene.begin()
+        scene.pass(.milliseconds(500))
+        let third = scene.begun[2].id
+        scene.perform(scene.machine.connected(third, now: scene.now))
+        #expect(scene.open.keys.sorted() == [third])
+        let count = scene.begun.count
+        scene.pass(.milliseconds(900))
+        #expect(scene.begun.count == count)
+        // Its TLS is overdue: others are tried beside it.
+        scene.pass(.milliseconds(300))
+        #expect(scene.begun.count > count)
+        #expect(scene.open[third] != nil)
+    }
+
+    @Test func `connections that get no further make room for younger ones`() {
+        var scene = Scene()
+        scene.begin()
+        for _ in 0..<8 {
+            scene.pass(.milliseconds(1_200))
+            guard let youngest = scene.begun.last?.id else { continue }
+            scene.perform(scene.machine.connected(youngest, now: scene.now))
+            #expect(scene.open.count <= RedialMachine.maximumConnected)
+            #expect(scene.open[youngest] != nil)
+        }
+    }
+
+    @Test func `one alone says RESUME, and a younger one takes its place only when it is overdue`()
+    {
+        var scene = Scene()
+        scene.begin()
+        let first = scene.begun[0].id
+        scene.perform(scene.machine.connected(first, now: scene.now))
+        scene.perform(scene.machine.asked(first, now: scene.now))
+        #expect(scene.machine.isAsking(now: scene.now))
+        scene.pass(.milliseconds(990))
+        #expect(scene.begun.count == 1)
+        scene.pass(.milliseconds(200))
+        #expect(!scene.machine.isAsking(now: scene.now))
+        let second = scene.begun[scene.begun.count - 1].id
+        scene.perform(scene.machine.connected(second, now: scene.now))
+        #expect(scene.open[first] != nil)
+        scene.perform(scene.machine.asked(second, now: scene.now))
+        #expect(scene.open.keys.sorted() == [second])
+    }
+
+    @Test func `nobody's silence lasts longer than ten seconds`() {
+        var scene = Scene()
+        scene.begin(roundTrip: .seconds(5))
+        let first = scene.begun[0].id
+        scene.perform(scene.machine.asked(first, now: scene.now))
+        scene.pass(.milliseconds(9_990))
+        #expect(scene.open[first] != nil)
+        scene.pass(.milliseconds(20))
+        #expect(scene.open[first] == nil)
+    }
+
+    @Test func `a way that is not there is tried on at the same pace`() {
+        var scene = Scene()
+        scene.begin()
+        while scene.now - start < .seconds(10) {
+            for id in scene.open.keys.sorted() { scene.fail(id, .unreachable) }
+            scene.pass(.milliseconds(50))
+        }
+        #expect((80...130).contains(scene.begun.count))
+    }
+
+    @Test(arguments: UInt64(0)..<20)
+    func `a relay that refuses is dialled ever less often, up to once a second`(seed: UInt64) {
+        var scene = Scene(seed: seed)
+        scene.begin()
+        var last = scene.now
+        for _ in 0..<600 {
+            let before = scene.begun.count
+            for id in scene.open.keys.sorted() { scene.fail(id, .cut) }
+            scene.pass(.milliseconds(50))
+            if scene.begun.count > before { last = scene.now }
+            #expect(scene.now - last <= .seconds(2))
+        }
+        // Half a minute: a burst of four, then a dial every half to whole second.
+        #expect((30...70).contains(scene.begun.count))
+    }
+
+    @Test(arguments: UInt64(0)..<20)
+    func `a relay that says no is dialled with the back-off of a HELLO, up to five seconds`(
+        seed: UInt64
+    ) {
+        var scene = Scene(seed: seed)
+        scene.begin()
+        for _ in 0..<1_200 {
+            for id in scene.open.keys.sorted() { scene.fail(id, .turnedAway) }
+            scene.pass(.milliseconds(50))
+        }
+        #expect((8...70).contains(scene.begun.count))
+    }
+
+    @Test func `what several attempts meet at once is one refusal`() throws {
+        var scene = Scene()
+        scene.begin()
+        scene.pass(.milliseconds(1_000))
+        for id in scene.open.keys.sorted() { scene.fail(id, .cut) }
+        let next = try #require(scene.machine.nextTurn(now: scene.now))
+        #expect(next - scene.now <= RedialMachine.cutWaits.first)
+    }
+
+    @Test func `another way is dialled at once, whatever was said before`() {
+        var scene = Scene()
+        scene.begin()
+        for _ in 0..<10 {
+            for id in scene.open.keys.sorted() { scene.fail(id, .turnedAway) }
+            scene.pass(.milliseconds(600))
+        }
+        let count = scene.begun.count
+        scene.begin()
+        #expect(scene.begun.count == count + 1)
+    }
+
+    @Test func `stopping gives everything up, and late news changes nothing`() {
+        var scene = Scene()
+        scene.begin()
+        scene.pass(.milliseconds(300))
+        let ids = scene.open.keys.sorted()
+        scene.perform(scene.machine.stop())
+        #expect(scene.open.isEmpty)
+        #expect(scene.machine.nextTurn(now: scene.now) == nil)
+        for id in ids {
+            #expect(scene.machine.connected(id, now: scene.now) == [])
+            scene.fail(id, .cut)
+        }
+        #expect(!scene.machine.isDialling)
+        #expect(scene.machine.nextTurn(now: scene.now) == nil)
+    }
+}
