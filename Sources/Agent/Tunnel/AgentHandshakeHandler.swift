@@ -62,6 +62,7 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
     ///   - dialed: Where.
     ///   - makeHandler: Makes the link's handler for the answer; nil: the connection is not wanted.
     ///   - attach: Attaches the link to its handler, once that is in the pipeline.
+    /// - Returns: the relay's answer; a ``TunnelWire/LinkError`` if it is no.
     static func start(
         _ machine: AgentHandshake, on dialed: DialedTunnel,
         makeHandler: @escaping (Answer) -> LinkHandler?,
