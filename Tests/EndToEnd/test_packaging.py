@@ -11,13 +11,14 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import yaml  # comes with moto
 from harness import tools
-from harness.cluster import ROLES
+from harness.cluster import ROLES, Cluster
 from harness.endpoint import Endpoint
 from harness.pgshare import Relay, pgshare
 from harness.processes import Child, run, run_well
@@ -32,6 +33,12 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 GREATEST_EXPOSURE = 2.0
 # How long a relay drains unless told otherwise, in seconds.
 DRAIN_SECONDS = 30
+
+
+def endpoint_of(shared: dict, authority: Path, cluster: Cluster) -> Endpoint:
+    """Where clients of a share connect."""
+    words = [shared[key] for key in ("host", "port", "user", "password", "database")]
+    return Endpoint(*words, authority, cluster.version)
 
 
 def unit_settings(unit: Path) -> dict[str, list[str]]:
@@ -89,6 +96,51 @@ def test_a_unit_uses_options_that_there_are(unit):
     flags = [word for word in words if word.startswith("--")]
     assert flags
     assert [flag for flag in flags if flag not in known] == []
+
+
+def confined(unit: str) -> list[str]:
+    """What runs a program under the filter of a unit."""
+    return [sys.executable, "-m", "harness.confined", str(DEPLOY / "systemd" / unit), tools.pgshare_binary()]
+
+
+def test_a_relay_and_a_share_need_no_more_of_the_kernel_than_their_units_allow(tmp_path, cluster):
+    place = {"cwd": Path(__file__).parent}
+    state = tmp_path / "state"
+    relay = Child(
+        [*confined("pgshare-relay@.service"), "relay", "--json", "--state", str(state),
+         "--postgres-listen", "127.0.0.1:0", "--https-listen", "127.0.0.1:0"], **place
+    )  # fmt: skip
+    agent = None
+    try:
+        listening = relay.wait_json("the relay", lambda value: "postgres" in value)
+        made = pgshare("token", "create", "alice", "--json", "--state", str(state))
+        agent = Child(
+            [*confined("pgshare-agent@.service"), "share", cluster.conninfo(), "--json",
+             "--relay", f"https://localhost:{listening['https'].rpartition(':')[2]}",
+             "--ca-file", listening["ca_file"]],
+            {"PGSHARE_TOKEN": json.loads(made.stdout)["token"]}, **place,
+        )  # fmt: skip
+        shared = agent.wait_json("the share", lambda value: value.get("event") == "shared")
+        with WireClient(endpoint_of(shared, Path(listening["ca_file"]), cluster)) as client:
+            assert client.query("select 40 + 2") == [[b"42"]]
+        relay.signal(signal.SIGHUP)
+        status = Path(f"/proc/{relay.pid}/status").read_text()
+        # 2: a filter; and no program that is set to another user can be had by it.
+        assert re.search(r"^Seccomp:\s+2$", status, re.M) and re.search(r"^NoNewPrivs:\s+1$", status, re.M)
+        assert agent.stop() == 0
+        assert relay.stop() == 0
+    finally:
+        for child in (agent, relay):
+            if child:
+                child.stop()
+
+
+def test_a_filter_of_a_unit_stops_what_it_should():
+    script = "import os, socket; socket.socket(socket.AF_NETLINK)"
+    command = confined("pgshare-relay@.service")[:-1]
+    for bad in (script, "import os; os.chroot('/')", "import mmap; mmap.mmap(-1, 4096, prot=7)"):
+        done = run([*command, sys.executable, "-c", bad], cwd=Path(__file__).parent)
+        assert (done.returncode, "not permitted" in done.stderr) == (1, True), done.stderr
 
 
 def test_systemd_waits_for_longer_than_a_relay_drains():
@@ -279,11 +331,7 @@ def test_a_relay_and_a_share_run_in_the_images_file_system(image, cluster):
         )
         shared = agent.wait_json("the share", lambda value: value.get("event") == "shared")
         authority = Path(f"{image.root}{listening['ca_file']}")
-        endpoint = Endpoint(
-            shared["host"], shared["port"], shared["user"], shared["password"], shared["database"],
-            authority, cluster.version,
-        )  # fmt: skip
-        with WireClient(endpoint) as client:
+        with WireClient(endpoint_of(shared, authority, cluster)) as client:
             assert client.query("select 40 + 2") == [[b"42"]]
     finally:
         for child in (agent, relay):
