@@ -75,7 +75,9 @@ struct ShareCommand: AsyncParsableCommand {
         }
         let result: Result<Void, any Error>
         do {
-            try await plan.share(guarded.target, database.probe, printer)
+            try await plan.share(guarded.target, database.probe, printer) { event in
+                guarded.happened(event)
+            }
             result = .success(())
         } catch {
             result = .failure(error)
@@ -212,12 +214,16 @@ struct SharePlan: Sendable {
 
     /// Shares until SIGINT or SIGTERM, or until the relay says that it is over.
     func share(
-        _ target: DatabaseTarget, _ probe: DatabaseProbe, _ printer: SharePrinter
+        _ target: DatabaseTarget, _ probe: DatabaseProbe, _ printer: SharePrinter,
+        happened: @escaping @Sendable (AgentEvent) -> Void = { _ in }
     ) async throws {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: System.coreCount)
         let result: Result<Void, any Error>
         do {
-            let tunnel = try self.tunnel(target, probe, group) { printer.happened($0) }
+            let tunnel = try self.tunnel(target, probe, group) { event in
+                printer.happened(event)
+                happened(event)
+            }
             try await runUntilSignal { try await tunnel.run() }
             result = .success(())
         } catch let error as AgentError {

@@ -18,7 +18,13 @@ import Testing
             select lo_from_bytea(4711, 'as it was');
             create function change() returns void language sql
                 as $$ update kept set word = 'changed' $$;
-            create extension dblink
+            create function audit() returns trigger language plpgsql security definer
+                as $$ begin delete from kept; return new; end $$;
+            revoke execute on function audit() from public;
+            create extension dblink;
+            revoke execute on function dblink_connect(text), dblink_connect(text, text),
+                dblink(text, text), dblink(text, text, boolean), dblink_exec(text, text),
+                dblink_exec(text, text, boolean) from public
             """
         try server.sql(setUp, database: name)
         return server
@@ -145,6 +151,9 @@ import Testing
             ("grant update (word) on kept to public", "column"),
             ("alter function change() security definer", "change()"),
             ("grant update on large object 4711 to public", "large object 4711"),
+            ("grant execute on function audit() to public", "audit()"),
+            ("grant execute on function dblink_connect(text) to public", "dblink_connect(text)"),
+            ("grant execute on function lo_export(oid, text) to public", "lo_export"),
         ])
     func `what everyone may write is named, and the share refused`(
         version: TestPostgres.Version, hole: (grant: String, named: String)

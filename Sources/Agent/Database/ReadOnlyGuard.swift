@@ -21,6 +21,8 @@ import Synchronization
 /// role go when it is dropped. The default is set to read-only on top, so that honest clients fail
 /// early.
 ///
+/// A role may change its own password and settings, and only those: the guard mends them.
+///
 /// The guard's own connection stays open and holds an advisory lock named after the role. A role
 /// whose lock is free belongs to an agent that crashed; the next guard in that database drops it.
 /// The guarantee is for one database: never let the clients of such a share choose another.
@@ -31,6 +33,9 @@ public final class ReadOnlyGuard: Sendable {
 
     /// The first Postgres with `pg_read_all_data`.
     static let oldestVersion = 140_000
+
+    /// From a client's coming or going to the look at the role.
+    private static let mendingPause = Duration.milliseconds(200)
 
     /// Which of the three guarantees holds.
     public enum Guarantee: Hashable, Sendable {
@@ -46,17 +51,28 @@ public final class ReadOnlyGuard: Sendable {
     public let target: DatabaseTarget
     /// Why nothing can be written.
     public let guarantee: Guarantee
+    /// Nil before a role is made, and after it was dropped.
     private let connection: Mutex<LibpqConnection?>
     private let conninfo: String
+    private let role: ReadOnlyRole?
+    private let mending = Mutex(Mending())
+
+    /// A look at the role that is due.
+    private struct Mending {
+        var isDue = false
+        var mayBeLockedOut = false
+    }
 
     private init(
         _ target: DatabaseTarget,
         _ guarantee: Guarantee,
-        _ connection: sending LibpqConnection?,
-        _ conninfo: String
+        _ role: ReadOnlyRole? = nil,
+        _ connection: sending LibpqConnection? = nil,
+        _ conninfo: String = ""
     ) {
         self.target = target
         self.guarantee = guarantee
+        self.role = role
         self.connection = Mutex(connection)
         self.conninfo = conninfo
     }
@@ -100,6 +116,59 @@ public final class ReadOnlyGuard: Sendable {
         }
     }
 
+    /// Tells the guard what happens to the share. A role may change its own password and settings,
+    /// so a client may: it looks at the role when clients come, go or fail, and mends it. Any
+    /// thread may call this; it does not wait.
+    public func happened(_ event: AgentEvent) {
+        guard self.role != nil else { return }
+        var isRefusal = false
+        switch event {
+        case .clientRefused: isRefusal = true
+        case .clientConnected, .clientDisconnected: break
+        case .shared, .tunnelLost, .resumed, .tunnelExpired, .draining, .retrying: return
+        }
+        let isFirst = self.mending.withLock { mending in
+            defer { mending.isDue = true }
+            if isRefusal { mending.mayBeLockedOut = true }
+            return !mending.isDue
+        }
+        guard isFirst else { return }
+        Task {
+            // One look serves all who come meanwhile.
+            try? await Task.sleep(for: Self.mendingPause)
+            let mayBeLockedOut = self.mending.withLock { mending in
+                defer { mending = Mending() }
+                return mending.mayBeLockedOut
+            }
+            // What cannot be mended now is tried again with the next client.
+            try? await DatabaseSettings.offLoop { () throws(DatabaseSettingsError) in
+                try self.mendBlocking(mayBeLockedOut: mayBeLockedOut)
+            }
+        }
+    }
+
+    private func mendBlocking(mayBeLockedOut: Bool) throws(DatabaseSettingsError) {
+        guard let role else { return }
+        let result: Result<Void, DatabaseSettingsError> = self.connection.withLock { held in
+            Result { () throws(DatabaseSettingsError) in
+                guard var connection = held else { return }
+                if case .failure = Result(catching: { try connection.query("select 1") }) {
+                    // Postgres was restarted: the lock is gone with the session.
+                    connection = try LibpqConnection(DatabaseSettings.keywords(self.conninfo))
+                    try role.hold(connection)
+                    held = connection
+                }
+                var isLockedOut = false
+                if mayBeLockedOut, case .failure = Result(catching: { try Self.check(self.target) })
+                {
+                    isLockedOut = true
+                }
+                try role.mend(connection, withPassword: isLockedOut)
+            }
+        }
+        try result.get()
+    }
+
     private static func startBlocking(
         _ database: ResolvedDatabase,
         conninfo: String?
@@ -109,7 +178,7 @@ public final class ReadOnlyGuard: Sendable {
             return try self.onReplica(database, connection)
         }
         let own = try WritePrivileges.find(of: database.probe.role, connection)
-        guard !own.isEmpty else { return ReadOnlyGuard(database.target, .ownRole, nil, "") }
+        guard !own.isEmpty else { return ReadOnlyGuard(database.target, .ownRole) }
 
         guard database.probe.serverVersion >= Self.oldestVersion else {
             throw .notReadOnly(
@@ -123,11 +192,12 @@ public final class ReadOnlyGuard: Sendable {
             guard findings.isEmpty else {
                 throw .notReadOnly(
                     reason: "every role may write here: \(WritePrivileges.sentence(findings))."
-                        + " Revoke that from PUBLIC, or share a read replica")
+                        + " Revoke that from PUBLIC (of an event trigger, change the function),"
+                        + " or share a read replica")
             }
             let target = try self.login(role, database.target)
             return ReadOnlyGuard(
-                target, .temporaryRole(role.name), connection, conninfo ?? "")
+                target, .temporaryRole(role.name), role, connection, conninfo ?? "")
         } catch {
             // The first reason is the one to read; a role left over is dropped by the next guard.
             _ = try? ReadOnlyRole.drop(role.name, connection)
@@ -147,7 +217,7 @@ public final class ReadOnlyGuard: Sendable {
                 reason: "a client of role \"\(role)\" could promote this replica"
                     + " (\(WritePrivileges.sentence(findings))); share with a plain role")
         }
-        return ReadOnlyGuard(database.target, .replica, nil, "")
+        return ReadOnlyGuard(database.target, .replica)
     }
 
     /// Logs in as the role, where the agent does; a unix socket may want `peer`, so then by TCP.

@@ -6,6 +6,9 @@ struct ReadOnlyRole {
     /// 32 random bytes, hexadecimal.
     private static let passwordBytes = 32
 
+    /// Honest clients fail early by it; it holds nobody back.
+    private static let setting = "default_transaction_read_only"
+
     var name: String
     var password: String
 
@@ -25,7 +28,7 @@ struct ReadOnlyRole {
         )
         let name = connection.identifier(role.name)
         let verifier = try connection.verifier(password: role.password, user: role.name)
-        try connection.query(Self.lock("pg_advisory_lock"), [role.name])
+        try role.hold(connection)
         do throws(DatabaseSettingsError) {
             try connection.query("begin")
             // A verifier is ASCII without quotes: a utility statement takes no parameters.
@@ -35,7 +38,7 @@ struct ReadOnlyRole {
             try connection.query("grant pg_read_all_data to \(name)")
             // Only a superuser may end the sessions of a role, or drop what it owns, from outside.
             try connection.query("grant \(name) to current_user")
-            try connection.query("alter role \(name) set default_transaction_read_only = on")
+            try connection.query("alter role \(name) set \(Self.setting) = on")
             try connection.query("commit")
         } catch {
             _ = try? connection.query("rollback")
@@ -49,17 +52,77 @@ struct ReadOnlyRole {
         return role
     }
 
-    /// Ends the role's sessions, drops what it owns (large objects of its own), then the role.
+    /// Ends the role's sessions and the transactions that it has prepared, drops what it owns
+    /// (large objects of its own), then the role.
     static func drop(_ name: String, _ connection: LibpqConnection) throws(DatabaseSettingsError) {
         let quoted = connection.identifier(name)
+        // Whatever a client has locked: nobody waits for ever.
+        try connection.query("set lock_timeout = '10s'")
         try connection.query("alter role \(quoted) nologin")
+        // Before Postgres 16 a role may take itself from its members.
+        _ = try? connection.query("grant \(quoted) to current_user")
         try connection.query(
             """
             select pg_catalog.pg_terminate_backend(pid, 2000)
             from pg_catalog.pg_stat_activity where usename = $1
             """, [name])
+        try Self.rollBackPrepared(name, connection)
         try connection.query("drop owned by \(quoted)")
         try connection.query("drop role \(quoted)")
+    }
+
+    /// A prepared transaction outlives its session, and its locks would stop the drop.
+    private static func rollBackPrepared(
+        _ name: String, _ connection: LibpqConnection
+    ) throws(DatabaseSettingsError) {
+        let statements = try connection.query(
+            """
+            select pg_catalog.format('rollback prepared %L', gid)
+            from pg_catalog.pg_prepared_xacts
+            where owner = $1 and database = pg_catalog.current_database()
+            """, [name])
+        guard !statements.isEmpty else { return }
+        // Only a superuser may end another's.
+        try connection.query("set role \(connection.identifier(name))")
+        for case let statement? in statements.compactMap(\.first) {
+            // Another guard, or the server's owner, may have been first.
+            _ = try? connection.query(statement)
+        }
+        try connection.query("reset role")
+    }
+
+    /// Makes the role what it was made as: it may change its own password and settings, and so
+    /// may a client, and would shut the other clients out.
+    ///
+    /// - Parameters:
+    ///   - connection: The owner's.
+    ///   - withPassword: Whether somebody could not log in; a password cannot be looked at.
+    /// - Throws: ``DatabaseSettingsError`` if Postgres does not answer, or refuses.
+    func mend(_ connection: LibpqConnection, withPassword: Bool) throws(DatabaseSettingsError) {
+        let quoted = connection.identifier(self.name)
+        let settings = try connection.query(
+            """
+            select s.setdatabase || ' ' || s.setconfig::text
+            from pg_catalog.pg_db_role_setting s join pg_catalog.pg_roles r on r.oid = s.setrole
+            left join pg_catalog.pg_database d on d.oid = s.setdatabase
+            where r.rolname = $1 and coalesce(d.datname = pg_catalog.current_database(), true)
+            """, [self.name])
+        if settings != [["0 {\(Self.setting)=on}"]] {
+            let named = try connection.query("select pg_catalog.current_database()").first?.first
+            let database = connection.identifier(named.flatMap { $0 } ?? "")
+            try connection.query("alter role \(quoted) in database \(database) reset all")
+            try connection.query("alter role \(quoted) reset all")
+            try connection.query("alter role \(quoted) set \(Self.setting) = on")
+        }
+        if withPassword {
+            let verifier = try connection.verifier(password: self.password, user: self.name)
+            try connection.query("alter role \(quoted) password '\(verifier)'")
+        }
+    }
+
+    /// Takes the lock that says that the role's agent lives.
+    func hold(_ connection: LibpqConnection) throws(DatabaseSettingsError) {
+        try connection.query(Self.lock("pg_advisory_lock"), [self.name])
     }
 
     /// Drops the roles of agents that died, in this database. Best effort: what another agent is

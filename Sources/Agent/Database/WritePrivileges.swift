@@ -29,7 +29,9 @@ enum WritePrivileges {
         onReplica: Bool = false
     ) throws(DatabaseSettingsError) -> [String] {
         var findings: [String] = []
-        for query in onReplica ? Self.replicaQueries : Self.queries {
+        let version = connection.serverVersion
+        let queries = onReplica ? Self.replicaQueries(version) : Self.queries(version)
+        for query in queries {
             let rows = try connection.query(
                 "\(Self.reachable) \(query) limit \(Self.maximumFindings)", [role])
             findings += rows.compactMap { $0.first.flatMap { $0 } }
@@ -52,13 +54,20 @@ enum WritePrivileges {
         )
         """
 
-    private static let queries = [
-        Self.attributes, Self.predefined, Self.settings, Self.database, Self.schemas, Self.owned,
-        Self.tables, Self.columns, Self.sequences, Self.functions, Self.largeObjects,
-        Self.foreignServers,
-    ]
+    private static func queries(_ version: Int) -> [String] {
+        [
+            Self.attributes, Self.predefined, Self.settings, Self.database, Self.schemas,
+            Self.owned, Self.tables, Self.columns, Self.sequences, Self.functions,
+            Self.largeObjects, Self.foreignServers, Self.foreignDataWrappers,
+            Self.eventTriggers, Self.untrusted, Self.waysOut,
+        ] + (version >= 150_000 ? [Self.parameters] : [])
+            + (version >= 170_000 ? [Self.upkeep] : [])
+    }
 
-    private static let replicaQueries = [Self.attributes, Self.predefined, Self.promotion]
+    private static func replicaQueries(_ version: Int) -> [String] {
+        [Self.attributes, Self.predefined, Self.promotion, Self.untrusted, Self.waysOut]
+            + (version >= 150_000 ? [Self.parameters] : [])
+    }
 
     private static let promotion = """
         select distinct 'EXECUTE on ' || p.oid::pg_catalog.regprocedure
@@ -134,12 +143,13 @@ enum WritePrivileges {
         """
 
     /// A function that runs as its owner does what its owner may. Which of them only read, nobody
-    /// can know. 2279 and 3838 are `trigger` and `event_trigger`: those cannot be called.
+    /// can know. That of a trigger counts: a client makes a temporary table and puts it on that.
+    /// One in a schema that is closed counts, too: views, operators and casts lead there. 3838 is
+    /// `event_trigger`: those nobody can call or put on anything.
     private static let functions = """
         select distinct 'SECURITY DEFINER function ' || p.oid::pg_catalog.regprocedure
         from pg_catalog.pg_proc p, reachable r
-        where p.prosecdef and p.prorettype not in (2279, 3838)
-            and pg_catalog.has_schema_privilege(r.oid, p.pronamespace, 'USAGE')
+        where p.prosecdef and p.prorettype <> 3838
             and pg_catalog.has_function_privilege(r.oid, p.oid, 'EXECUTE')
         """
 

@@ -18,6 +18,8 @@ class Child:
         self.arguments = arguments
         self.lines: list[str] = []
         self.errors: list[str] = []
+        # The bytes themselves, for who looks for what a terminal would act on.
+        self.raw = bytearray()
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
             arguments,
@@ -40,6 +42,7 @@ class Child:
     def _pump(self, stream, kept: list[str]) -> None:
         for line in stream:
             with self._changed:
+                self.raw += line
                 kept.append(line.decode(errors="replace").rstrip("\n"))
                 self._changed.notify_all()
         stream.close()
