@@ -40,6 +40,9 @@ extension SQLiteShareStore {
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: .corrupted(path: path, reason: reason)
         case .SQLITE_READONLY, .SQLITE_PERM: .readOnly(path: path)
         case .SQLITE_FULL: .diskFull(path: path)
+        // What a full disk gives at the first opening, when the file beside the WAL is made.
+        case .SQLITE_IOERR where error.extendedResultCode == .SQLITE_IOERR_SHMSIZE:
+            .diskFull(path: path)
         case .SQLITE_BUSY, .SQLITE_LOCKED: .busy(path: path)
         case .SQLITE_CANTOPEN: .cannotOpen(path: path, reason: reason)
         default: .failed(path: path, reason: reason)

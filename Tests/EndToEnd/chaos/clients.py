@@ -238,7 +238,10 @@ class Notifying(Client):
 
 
 class Listening(Client):
-    """Hears every number, once and in order, as long as its connection lives."""
+    """Hears every number, once and in order, as long as its connection lives.
+
+    One that was sent on a connection that was lost may come late, or never: nobody knows of it.
+    """
 
     pause = 0.0
 
@@ -246,20 +249,28 @@ class Listening(Client):
         super().__init__(*arguments, **options)
         self.notifier = notifier
         self.last = 0
+        self.heard: set[int] = set()
 
     def begin(self, connection: psycopg.Connection) -> None:
         self.last = 0
+        self.heard = set()
         connection.execute(f"listen {self.notifier.channel}")
 
     def step(self, connection: psycopg.Connection) -> None:
         for notice in connection.notifies(timeout=0.5):
-            number = int(notice.payload)
-            if self.last:
-                between = set(range(self.last + 1, number)) & self.notifier.answered
-                if number <= self.last or between:
-                    self.wrong(f"heard {number} behind {self.last}")
-            self.last = number
+            self._hear(int(notice.payload))
             self.busy_since = time.monotonic()
+
+    def _hear(self, number: int) -> None:
+        answered = self.notifier.answered
+        if number in self.heard:
+            self.wrong(f"heard {number} twice")
+        elif number < self.last and number in answered:
+            self.wrong(f"heard {number} behind {self.last}")
+        elif self.last and (missed := set(range(self.last + 1, number)) & answered):
+            self.wrong(f"heard {number}, but not {sorted(missed)[:10]}")
+        self.heard.add(number)
+        self.last = max(self.last, number)
 
 
 class Preparing(Client):

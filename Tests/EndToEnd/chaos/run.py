@@ -3,6 +3,8 @@
 import argparse
 import os
 import random
+import signal
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -174,6 +176,9 @@ def main() -> int:
     def say(text: str) -> None:
         print(text, flush=True)
 
+    # Asked to end, it takes its processes with it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
     say(f"chaos: seed {options.seed}, {options.seconds:.0f} s, {tools.pgshare_binary()}")
     outcome = Run(options.seed, options.seconds, say).run()
     for violation in outcome.violations:
