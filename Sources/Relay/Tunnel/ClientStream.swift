@@ -25,7 +25,7 @@ final class ClientStream {
     private var splice: SpliceHandler?
     private var key: CancelKey?
     private var deadline: Scheduled<Void>?
-    private var isGreeted = false
+    private var isAccepted = false
 
     init(client: AdmittedClient, channel: any Channel, environment: TunnelEnvironment) {
         self.lease = client.lease
@@ -78,10 +78,7 @@ final class ClientStream {
         self.mintKey(for: target)
         seat.loop.execute {
             guard let handle = seat.link.value.open(open, port: port) else {
-                let reason = Refusal.Reason.agentOffline
-                return port.deliverReset(
-                    StreamReset(
-                        .refused, sqlState: reason.sqlState.rawValue, text: reason.message))
+                return port.deliverReset(Self.reset(.agentOffline))
             }
             port.handle = handle
             target.handle = handle
@@ -115,7 +112,7 @@ final class ClientStream {
         }
         let isolated = self.channel.eventLoop.assumeIsolated()
         self.deadline = isolated.scheduleTask(in: Self.greetingTimeout) {
-            self.refuse(.databaseUnreachable)
+            self.refuse(self.isAccepted ? .databaseUnreachable : .agentOffline)
         }
         return splice
     }
@@ -172,7 +169,6 @@ final class ClientStream {
     }
 
     private func greeted() {
-        self.isGreeted = true
         self.greetingBytes = ByteBuffer()
         self.deadline?.cancel()
         self.deadline = nil
@@ -183,7 +179,10 @@ final class ClientStream {
     private func happened(_ event: SpliceHandler.Event) {
         switch event {
         case .accepted:
-            break
+            self.isAccepted = true
+        case .reset(let reset) where reset.code == .tunnelLost && !self.isAccepted:
+            // It had no connection that could be lost.
+            self.tellClient(Self.reset(.agentOffline))
         case .reset(let reset):
             self.tellClient(reset)
         case .closed:
@@ -211,10 +210,13 @@ final class ClientStream {
     private func refuse(_ reason: Refusal.Reason) {
         guard let splice else { return }
         self.environment.metrics.refusals.add(reason)
-        let reset = StreamReset(
-            .refused, sqlState: reason.sqlState.rawValue, text: reason.message)
+        let reset = Self.reset(reason)
         if let handle = splice.handle { splice.abandon(handle, reset) }
         splice.deliverReset(reset)
+    }
+
+    private static func reset(_ reason: Refusal.Reason) -> StreamReset {
+        StreamReset(.refused, sqlState: reason.sqlState.rawValue, text: reason.message)
     }
 
     private func over() {
