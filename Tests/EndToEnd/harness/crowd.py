@@ -6,13 +6,14 @@ import functools
 import hashlib
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
 
 from .far_share import FarShare
-from .wire import WireClient
+from .wire import Refused, WireClient
 
 # Rows of COPY that are written in one go: 15 kB.
 _PIECE = 400
@@ -31,11 +32,12 @@ class Load:
 class Crowd:
     """Clients of one share in threads of their own.
 
-    `start` returns when each is in the middle of what it does; then comes the fault, `faulted`,
-    its end, `mended`; and `finish` waits until all are done and raises what any of them met.
+    `start` returns when each is in the middle of what it does, `rush` when the copies run at full
+    speed; then comes the fault, `faulted`, its end, `mended`; and `finish` waits until all are done
+    and raises what any of them met.
     """
 
-    SIZE = 6
+    SIZE = 7
 
     def __init__(self, share: FarShare, load: Load = Load()):
         self.share = share
@@ -45,7 +47,10 @@ class Crowd:
         # The longest that a short query took after the fault, in seconds.
         self.longest_query = 0.0
         self._faulted, self._mended = threading.Event(), threading.Event()
-        self._copied = threading.Event()
+        self._rushing, self._copied = threading.Event(), threading.Event()
+        # Of each copy: its row when the rush began, and whether it is in full flow since.
+        self._rush_rows: dict[threading.Event, int] = {}
+        self._in_full_flow = defaultdict[threading.Event, threading.Event](threading.Event)
         self._faulted_at = self._mended_at = 0.0
         self._failures: list[tuple[str, BaseException]] = []
         self._ready: list[threading.Event] = []
@@ -57,7 +62,7 @@ class Crowd:
         )
         clients: list[Callable[[threading.Event], None]] = [
             self._in_transaction, self._idle_in_transaction, self._listen, self._ask_now_and_then,
-            self._copy_in, self._copy_out,
+            self._come_anew, self._copy_in, self._copy_out,
         ]  # fmt: skip
         self._threads = [self._thread(client) for client in clients]
 
@@ -71,6 +76,7 @@ class Crowd:
             except BaseException as error:
                 self._failures.append((client.__name__.strip("_"), error))
                 self._copied.set()
+            self._in_full_flow[ready].set()
             ready.set()
 
         return threading.Thread(target=live, daemon=True)
@@ -82,6 +88,14 @@ class Crowd:
             thread.start()
         for ready in self._ready:
             assert ready.wait(self.load.patience), "not every client came as far as the fault"
+        self._raise_first()
+
+    def rush(self) -> None:
+        """Lets the copies run as fast as they can, and returns when both do: windows, sockets and
+        the link are full of them then."""
+        self._rushing.set()
+        for flow in (self._in_full_flow[ready] for ready in self._ready[-2:]):
+            assert flow.wait(self.load.patience), "a copy does not flow"
         self._raise_first()
 
     def faulted(self) -> None:
@@ -190,6 +204,20 @@ class Crowd:
                 assert client.query("select pg_backend_pid()") == who
                 self.longest_query = max(self.longest_query, time.monotonic() - asked)
 
+    def _come_anew(self, ready: threading.Event) -> None:
+        """Logs in during the fault: waits, or is told to come again, and nothing else."""
+        ready.set()
+        self._faulted.wait()
+        while True:
+            is_last = self._mended.is_set()
+            try:
+                with self._client() as client:
+                    assert client.query("select 1") == [[b"1"]]
+                return
+            except Refused as refused:
+                assert refused.state == "57P03" and not is_last, refused
+                self._mended.wait(0.5)
+
     def _copy_in(self, ready: threading.Event) -> None:
         rows = self.load.rows
         with self._connect() as connection:
@@ -223,13 +251,17 @@ class Crowd:
         self._copied.set()
 
     def _pace(self, row: int, ready: threading.Event) -> None:
-        """Flows before the fault, ever slower, and not to its end."""
+        """Flows until `rush`, ever slower, and not to its end."""
         rows = self.load.rows
-        if row < rows // 8:
-            self._faulted.wait(0.01)
+        if self._rushing.is_set():
+            first = self._rush_rows.setdefault(ready, row)
+            if row - first >= rows // 10:
+                self._in_full_flow[ready].set()
+        elif row < rows // 8:
+            self._rushing.wait(0.01)
         else:
             ready.set()
-            self._faulted.wait(0.1 if row < rows * 3 // 4 else None)
+            self._rushing.wait(0.1 if row < rows // 2 else None)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""`scripts/demo-resume`: psql is in a transaction, the agent's network is gone, its commit succeeds.
+"""`scripts/demo-resume`: psql is in a transaction, the agent's network goes, its commit succeeds.
 
 Needs the standard library alone. Ends with 0 only if the row is there.
 """

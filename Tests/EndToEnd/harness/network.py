@@ -195,7 +195,7 @@ class Network:
         self.agent_side.ip(*route)
 
     def move(self) -> None:
-        """The agent's machine changes to another network: its address is another, the old is gone."""
+        """The agent's machine changes to another network: another address, the old one is gone."""
         self.agent_side.ip("addr", "flush", "dev", self._DEVICE)
         self._subnet = (self._subnet + 1) % len(self._SUBNETS)
         self.agent_side.ip("addr", "add", self._agent_address(), "dev", self._DEVICE)
