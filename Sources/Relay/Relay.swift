@@ -86,7 +86,7 @@ private struct RelayHouse: Sendable {
     let directory: ShareDirectory
     let cancels = CancelDirectory()
     let registry = TunnelRegistry()
-    let admission = AdmissionGate()
+    let admission: AdmissionGate
     let issuer: TokenIssuer?
     let frontDoor: FrontDoor
     let readiness: Readiness
@@ -99,6 +99,8 @@ private struct RelayHouse: Sendable {
         self.logger = logger
         self.readiness = Readiness(doors: configuration.httpHost == nil ? 1 : 2)
         self.metrics = RelayMetrics()
+        self.admission = AdmissionGate(
+            limits: configuration.admission, displaced: self.metrics.socketsDisplaced)
         self.directory = ShareDirectory(online: self.metrics.sharesOnline)
         if let issuer = configuration.issuer {
             self.issuer = try await TokenIssuer(issuer, logger: logger)
@@ -116,6 +118,7 @@ private struct RelayHouse: Sendable {
         door.host = configuration.postgresHost
         door.port = configuration.postgresPort
         door.domain = configuration.domain
+        door.proxies = configuration.proxies
         self.frontDoor = FrontDoor(
             group: group, configuration: door, directory: self.directory, cancels: self.cancels,
             admission: self.admission, tls: self.tls, metrics: self.metrics, logger: logger)
@@ -251,7 +254,8 @@ private struct RelayHouse: Sendable {
         return RelayTunnelDoor(
             configuration: tunnels,
             claims: ShareClaims(
-                store: self.store, configuration: tunnels, limits: Claim.Limits()),
+                store: self.store, configuration: tunnels,
+                limits: self.configuration.shareCounts),
             directory: self.directory, registry: self.registry, environment: environment)
     }
 
@@ -260,7 +264,8 @@ private struct RelayHouse: Sendable {
         DatabaseBuildDoor(
             configuration: tunnels.configuration,
             claims: PageClaims(
-                store: self.store, configuration: tunnels.configuration, limits: Claim.Limits()),
+                store: self.store, configuration: tunnels.configuration,
+                limits: self.configuration.shareCounts),
             directory: self.directory, environment: tunnels.environment)
     }
 
@@ -269,8 +274,11 @@ private struct RelayHouse: Sendable {
         onListening: @escaping @Sendable (SocketAddress?) async -> Void
     ) -> HTTPDoor {
         let store = self.store
+        var door = HTTPDoorConfiguration(host: place.host, port: place.port)
+        door.proxies = self.configuration.proxies
+        door.limits = self.configuration.httpLimits
         return HTTPDoor(
-            configuration: HTTPDoorConfiguration(host: place.host, port: place.port),
+            configuration: door,
             group: self.group, tls: place.usesTLS ? self.tls : nil,
             gate: TokenGate(isOpen: self.configuration.isOpen, issuer: self.issuer) { hash in
                 try await store.owner(of: hash)

@@ -1,4 +1,5 @@
 public import NIOCore
+public import SharePolicy
 
 /// What a relay is started with. Each default says why.
 public struct RelayConfiguration: Sendable {
@@ -22,6 +23,13 @@ public struct RelayConfiguration: Sendable {
     public var certificateFile: String?
     /// The key of ``certificateFile``.
     public var keyFile: String?
+    /// Proxies in front of either door, whose PROXY header says where a client is. From their
+    /// addresses a header must come; from others none is read.
+    public var proxies = TrustedProxies()
+    /// How much room strangers and clients get.
+    public var admission = AdmissionLimits()
+    /// How many shares there may be.
+    public var shareCounts = Claim.Limits()
     /// Where shares and tokens are kept.
     public var stateFolder: String
     /// Whether agents need no token that the operator made.

@@ -1,25 +1,14 @@
 public import NIOCore
 
-/// Who may take up room at the relay: sockets that have not logged in, failed logins, clients.
+/// Who may take up room at the relay: failed logins and clients. Sockets that have shown nothing
+/// yet are ``PendingSockets``.
 ///
 /// Pure: no socket, no clock, no lock. The front door keeps one behind its lock, calls a verb a
 /// connection event, and runs the answer after the lock.
-///
-///     accepted ──▶ authenticated ──▶ clientArrived ──▶ clientLeft
-///        └───────▶ closed
 public struct Admission: Sendable {
-    /// What a new socket gets.
-    public enum OnAccept: Hashable, Sendable {
-        /// Serve it, and call ``Admission/authenticated(from:)`` or ``Admission/closed(from:)``
-        /// for it exactly once.
-        case proceed
-        /// Turn it away; it was not counted.
-        case refuse(Refusal.Reason)
-    }
-
     /// What a client that has logged in gets.
     public enum OnArrive: Hashable, Sendable {
-        /// Serve it, and call ``Admission/clientLeft(share:)`` for it exactly once.
+        /// Serve it, and call ``Admission/clientLeft(share:of:)`` for it exactly once.
         case proceed
         /// Turn it away; it was not counted.
         case refuse(Refusal.Reason)
@@ -28,14 +17,11 @@ public struct Admission: Sendable {
     /// The limits this admission was made with.
     public let limits: AdmissionLimits
 
-    /// Sockets that have not logged in.
-    public private(set) var pendingSockets = 0
-
     /// Clients that have logged in, of all shares.
     public private(set) var clients = 0
 
-    private var pendingBySource: [SourceAddress: Int] = [:]
     private var clientsByShare: [ShareID: Int] = [:]
+    private var clientsByOwner: [OwnerID: Int] = [:]
     private var throttle: LoginThrottle
 
     /// Creates an admission that has let nobody in.
@@ -44,42 +30,6 @@ public struct Admission: Sendable {
     public init(limits: AdmissionLimits = AdmissionLimits()) {
         self.limits = limits
         self.throttle = LoginThrottle(maximumEntries: limits.maximumFailureEntries)
-    }
-
-    // MARK: Sockets before authentication
-
-    /// A socket was accepted.
-    public mutating func accepted(from source: SourceAddress) -> OnAccept {
-        let already = self.pendingBySource[source, default: 0]
-        guard self.pendingSockets < self.limits.maximumPending,
-            already < self.limits.maximumPendingAnAddress
-        else { return .refuse(.tooManyHandshakes) }
-        self.pendingSockets += 1
-        self.pendingBySource[source] = already + 1
-        return .proceed
-    }
-
-    /// A socket has logged in and no longer counts as a stranger's.
-    public mutating func authenticated(from source: SourceAddress) {
-        self.release(source)
-    }
-
-    /// A socket was closed, by whomever, before it had logged in.
-    public mutating func closed(from source: SourceAddress) {
-        self.release(source)
-    }
-
-    /// Sockets of one source that have not logged in.
-    public func pendingSockets(from source: SourceAddress) -> Int {
-        self.pendingBySource[source, default: 0]
-    }
-
-    /// A source without a count is left alone: a close that is reported twice must not lend anyone
-    /// a place.
-    private mutating func release(_ source: SourceAddress) {
-        guard let already = self.pendingBySource[source] else { return }
-        self.pendingBySource[source] = already > 1 ? already - 1 : nil
-        self.pendingSockets -= 1
     }
 
     // MARK: Failed logins
@@ -111,20 +61,27 @@ public struct Admission: Sendable {
 
     // MARK: Clients
 
-    /// A client has logged in to a share that allows `limit` of them.
-    public mutating func clientArrived(share: ShareID, limit: Int) -> OnArrive {
+    /// A client has logged in to a share of `owner` that allows `limit` of them.
+    public mutating func clientArrived(
+        share: ShareID, of owner: OwnerID, limit: Int
+    ) -> OnArrive {
         let already = self.clientsByShare[share, default: 0]
         guard already < limit else { return .refuse(.tooManyClients) }
+        let owners = self.clientsByOwner[owner, default: 0]
+        guard owners < self.limits.clientsAnOwner else { return .refuse(.ownerFull) }
         guard self.clients < self.limits.maximumClients else { return .refuse(.relayFull) }
         self.clientsByShare[share] = already + 1
+        self.clientsByOwner[owner] = owners + 1
         self.clients += 1
         return .proceed
     }
 
     /// A client that had arrived is gone.
-    public mutating func clientLeft(share: ShareID) {
-        guard let already = self.clientsByShare[share] else { return }
+    public mutating func clientLeft(share: ShareID, of owner: OwnerID) {
+        guard let already = self.clientsByShare[share], let owners = self.clientsByOwner[owner]
+        else { return }
         self.clientsByShare[share] = already > 1 ? already - 1 : nil
+        self.clientsByOwner[owner] = owners > 1 ? owners - 1 : nil
         self.clients -= 1
     }
 

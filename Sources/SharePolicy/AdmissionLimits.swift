@@ -1,13 +1,15 @@
 /// How much room strangers and clients get at the relay.
 ///
-/// Configuration keys, under `admission.`:
-/// - `maximumPending` (int, default 4096, 1...1000000)
-/// - `maximumPendingAnAddress` (int, default 64, 1...`maximumPending`)
-/// - `handshakeTimeout` (duration, default 10 s, 1 ms...60 s)
-/// - `maximumClients` (int, default 10000, 1...1000000)
-/// - `maximumFailureEntries` (int, default 16384, 1...1000000)
+/// Settings of `pgshare relay`:
+/// - `max-pending` (int, default 4096, 1...1000000)
+/// - `max-pending-an-address` (int, default 64, 1...`max-pending`)
+/// - `handshake-timeout` (duration, default 10 s, 1 s...60 s)
+/// - `max-clients` (int, default 10000, 1...1000000)
+/// - `max-clients-an-owner` (int, default a quarter of `max-clients`, 1...1000000)
+/// - `max-failure-entries` (int, default 16384, 1...1000000)
 public struct AdmissionLimits: Hashable, Sendable {
-    /// Sockets that have not logged in, of all addresses.
+    /// Sockets that have not logged in, of all addresses; where they are all taken, a newcomer gets
+    /// the place of another's (``PendingSockets``).
     ///
     /// One in a TLS handshake holds some 60 KiB; 4096 of them are a quarter of a GiB, the most
     /// that strangers may hold together. With a deadline of 10 s it still lets 400 clients a
@@ -16,8 +18,7 @@ public struct AdmissionLimits: Hashable, Sendable {
 
     /// Sockets that have not logged in, of one IPv4 address or IPv6 /64.
     ///
-    /// 64 is a pool that opens all its connections at once, or an office behind one address; an
-    /// attacker needs as many addresses again to fill the total.
+    /// 64 is a pool that opens all its connections at once, or an office behind one address.
     public var maximumPendingAnAddress = 64
 
     /// Time from TCP accept to authenticated.
@@ -28,6 +29,17 @@ public struct AdmissionLimits: Hashable, Sendable {
 
     /// Clients that have logged in, of all shares. At 20 KiB each, 10,000 are 200 MiB.
     public var maximumClients = 10_000
+
+    /// Clients that have logged in, of all shares of one owner; nil for a quarter of all.
+    ///
+    /// One owner's shares must not take every place. A quarter is 2,500 of the default: more than
+    /// any Postgres serves.
+    public var maximumClientsAnOwner: Int?
+
+    /// ``maximumClientsAnOwner``, with its default.
+    public var clientsAnOwner: Int {
+        self.maximumClientsAnOwner ?? max(1, self.maximumClients / 4)
+    }
 
     /// Pairs of share and address whose failed logins are remembered; the oldest goes first.
     ///
@@ -53,6 +65,7 @@ public struct AdmissionLimits: Hashable, Sendable {
         let timeouts = Duration.milliseconds(1)...Duration.seconds(60)
         try Check.range("admission.handshakeTimeout", self.handshakeTimeout, in: timeouts)
         try Check.range("admission.maximumClients", self.maximumClients, in: counts)
+        try Check.range("admission.maximumClientsAnOwner", self.clientsAnOwner, in: counts)
         try Check.range("admission.maximumFailureEntries", self.maximumFailureEntries, in: counts)
         return self
     }

@@ -4,9 +4,9 @@ public import Foundation
 public enum Claim {
     /// How many shares there may be.
     ///
-    /// Configuration keys, under `shares.`:
-    /// - `maximumAnOwner` (int, default 100, 1...10000)
-    /// - `maximumInTotal` (int, default 10000, 1...1000000)
+    /// Settings of `pgshare relay`:
+    /// - `max-shares-an-owner` (int, default 100, 1...10000)
+    /// - `max-shares` (int, default 10000, 1...1000000)
     public struct Limits: Hashable, Sendable {
         /// Live shares an owner. 100 is a team's worth of laptops and CI jobs.
         public var maximumAnOwner = 100

@@ -95,12 +95,25 @@ public struct SourceAddress: Hashable, Sendable {
 
     private let network: Network
 
+    /// Whether it is this machine, by an address that no other has.
+    public let isLoopback: Bool
+
     /// Reads an IP address without its port; nil or anything else is the one "other" source.
     public init(_ ipAddress: String?) {
         switch ipAddress.flatMap({ IPAddress($0) }) {
         case .v4(let address): self.network = .v4(address)
         case .v6(let address): self.network = .v6(UInt64(truncatingIfNeeded: address >> 64))
         case nil: self.network = .other
+        }
+        self.isLoopback = ipAddress.map(Self.isLoopback) ?? false
+    }
+
+    /// Source: RFC 1122, 3.2.1.3 (`127.0.0.0/8`); RFC 4291, 2.5.3 (`::1`).
+    private static func isLoopback(_ text: String) -> Bool {
+        switch IPAddress(text) {
+        case .v4(let address): address >> 24 == 127
+        case .v6(let address): address == 1
+        case nil: false
         }
     }
 }

@@ -71,51 +71,30 @@ struct LoginThrottle: Sendable {
 
 /// A dictionary of bounded size: where there is no room, what was set longest ago goes.
 struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    private struct Entry {
-        var value: Value
-        var older: Key?
-        var newer: Key?
-    }
-
     private let maximumEntries: Int
-    private var entries: [Key: Entry] = [:]
-    private var oldest: Key?
-    private var newest: Key?
+    private var values: [Key: Value] = [:]
+    private var ages = Line<Key>()
 
     init(maximumEntries: Int) {
         self.maximumEntries = max(1, maximumEntries)
     }
 
-    var count: Int { self.entries.count }
+    var count: Int { self.values.count }
 
-    subscript(key: Key) -> Value? { self.entries[key]?.value }
+    subscript(key: Key) -> Value? { self.values[key] }
 
     /// Sets a value and makes it the newest.
     mutating func set(_ key: Key, _ value: Value) {
         self.remove(key)
-        if self.entries.count == self.maximumEntries, let oldest = self.oldest {
+        if self.values.count == self.maximumEntries, let oldest = self.ages.first {
             self.remove(oldest)
         }
-        self.entries[key] = Entry(value: value, older: self.newest, newer: nil)
-        if let newest = self.newest {
-            self.entries[newest]?.newer = key
-        } else {
-            self.oldest = key
-        }
-        self.newest = key
+        self.values[key] = value
+        self.ages.append(key)
     }
 
     mutating func remove(_ key: Key) {
-        guard let entry = self.entries.removeValue(forKey: key) else { return }
-        if let older = entry.older {
-            self.entries[older]?.newer = entry.newer
-        } else {
-            self.oldest = entry.newer
-        }
-        if let newer = entry.newer {
-            self.entries[newer]?.older = entry.older
-        } else {
-            self.newest = entry.older
-        }
+        guard self.values.removeValue(forKey: key) != nil else { return }
+        self.ages.remove(key)
     }
 }

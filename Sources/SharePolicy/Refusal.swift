@@ -34,6 +34,9 @@ public struct Refusal: Error, Hashable, Sendable {
         case addressNotAllowed = "address_not_allowed"
         /// The share already has all the clients it allows. Only after authentication.
         case tooManyClients = "too_many_clients"
+        /// The shares of this owner have all the clients that one owner may have. Only after
+        /// authentication.
+        case ownerFull = "owner_full"
         /// The relay already has all the clients it can serve. Only after authentication.
         case relayFull = "relay_full"
         /// The agent is not connected. Only after authentication.
@@ -94,6 +97,8 @@ extension Refusal.Reason {
             "this share does not admit clients from your address; ask its owner to allow it"
         case .tooManyClients:
             "this share already has all the clients it allows; close one or try later"
+        case .ownerFull:
+            "the shares of this owner have all the clients they may have; close some or try later"
         case .relayFull:
             "the server already has all the clients it can serve; try later"
         case .agentOffline:
@@ -120,8 +125,9 @@ extension Refusal.Reason {
     /// These reasons tell that a share exists, or how it is doing.
     public var needsAuthentication: Bool {
         switch self {
-        case .addressNotAllowed, .tooManyClients, .relayFull, .agentOffline, .databaseNotServed,
-            .databaseUnreachable, .databaseLoginFailed, .tunnelLost, .shareEnded:
+        case .addressNotAllowed, .tooManyClients, .ownerFull, .relayFull, .agentOffline,
+            .databaseNotServed, .databaseUnreachable, .databaseLoginFailed, .tunnelLost,
+            .shareEnded:
             true
         case .tlsRequired, .protocolViolation, .protocolVersion, .shareNotNamed, .badShareAddress,
             .shareAddressDisagrees, .invalidPassword, .tooManyAttempts, .tooManyHandshakes,

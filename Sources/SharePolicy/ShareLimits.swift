@@ -1,9 +1,9 @@
 /// What one share may use and who may use it. Units are in the names; each default says why.
 ///
-/// Configuration keys, under `share.`:
-/// - `maximumClients` (int, default 20, 1...10000)
+/// Settings of `pgshare share`:
+/// - `max-connections` (int, default 20, 1...10000)
 /// - `allow` (list of networks, default empty = everywhere, at most 64)
-/// - `readOnly` (bool, default false)
+/// - `read-only` (bool, default false)
 public struct ShareLimits: Hashable, Sendable {
     /// The most networks ``allow`` may list. Each is looked at for each client; 64 is a firewall
     /// written by hand.

@@ -55,6 +55,8 @@ struct RelayCommand: AsyncParsableCommand {
     var browserGrace: String?
     @Flag(help: "Let one client at a time use a database in a browser.")
     var exclusive = false
+    @OptionGroup(title: "Limits and proxies")
+    var limits: RelayLimitOptions
     @Option(help: "text or json; default: text.")
     var logFormat: String?
     @Option(help: "trace, debug, info, notice, warning or error; default: info.")
@@ -115,6 +117,7 @@ struct RelayCommand: AsyncParsableCommand {
             configuration.eventLoops = links
         }
         try await self.setSessions(settings, &configuration)
+        try await self.limits.apply(settings, to: &configuration)
         return configuration
     }
 

@@ -11,8 +11,9 @@ struct RefusalPostgresTests {
         .shareNotNamed: "28000", .badShareAddress: "28000", .shareAddressDisagrees: "28000",
         .invalidPassword: "28P01", .tooManyAttempts: "28000", .tooManyHandshakes: "53300",
         .handshakeTimeout: "08P01", .addressNotAllowed: "28000", .tooManyClients: "53300",
-        .relayFull: "53300", .agentOffline: "57P03", .databaseNotServed: "3D000",
-        .databaseUnreachable: "08001", .databaseLoginFailed: "08004", .tunnelLost: "08006",
+        .ownerFull: "53300", .relayFull: "53300", .agentOffline: "57P03",
+        .databaseNotServed: "3D000", .databaseUnreachable: "08001", .databaseLoginFailed: "08004",
+        .tunnelLost: "08006",
         .shareEnded: "57P01", .relayStopping: "57P01", .internalFailure: "XX000",
     ]
 

@@ -69,6 +69,64 @@ struct RelaySettingsTests {
     }
 }
 
+/// What an operator sets of limits and proxies.
+struct RelayLimitSettingsTests {
+    private func configuration(
+        _ arguments: [String], environment: [String: String] = [:]
+    ) async throws -> RelayConfiguration {
+        let command = try RelayCommand.parse(["--state", "/nowhere"] + arguments)
+        let settings = try await Settings(configFile: nil, environment: environment)
+        return try await command.relayConfiguration(settings)
+    }
+
+    @Test func `the defaults are those of the limits`() async throws {
+        let configuration = try await self.configuration([])
+        #expect(configuration.admission == AdmissionLimits())
+        #expect(configuration.shareCounts == Claim.Limits())
+        #expect(configuration.proxies.networks.isEmpty)
+        #expect(configuration.admission.clientsAnOwner == 2_500)
+    }
+
+    @Test(arguments: [true, false])
+    func `each is set by its flag or its variable`(byFlag: Bool) async throws {
+        let values: [(SettingKey, String)] = [
+            (.maxPending, "11"), (.maxPendingAnAddress, "7"), (.handshakeTimeout, "9s"),
+            (.maxClients, "13"), (.maxClientsAnOwner, "5"), (.maxFailureEntries, "17"),
+            (.maxShares, "19"), (.maxSharesAnOwner, "3"), (.proxyProtocol, "10.0.0.0/8,::1"),
+        ]
+        let flags = values.flatMap { [$0.0.flag, $0.1] }
+        let variables = Dictionary(uniqueKeysWithValues: values.map { ($0.0.variable, $0.1) })
+        let found = try await self.configuration(
+            byFlag ? flags : [], environment: byFlag ? [:] : variables)
+        var limits = AdmissionLimits()
+        limits.maximumPending = 11
+        limits.maximumPendingAnAddress = 7
+        limits.handshakeTimeout = .seconds(9)
+        limits.maximumClients = 13
+        limits.maximumClientsAnOwner = 5
+        limits.maximumFailureEntries = 17
+        #expect(found.admission == limits)
+        #expect(found.shareCounts.maximumInTotal == 19)
+        #expect(found.shareCounts.maximumAnOwner == 3)
+        #expect(found.proxies.networks.map(\.text) == ["10.0.0.0/8", "::1/128"])
+    }
+
+    @Test func `a lower total lowers what one address may have`() async throws {
+        let configuration = try await self.configuration(["--max-pending", "10"])
+        #expect(configuration.admission.maximumPendingAnAddress == 10)
+    }
+
+    @Test(arguments: [
+        ["--max-pending", "0"], ["--max-pending", "1000001"],
+        ["--max-pending-an-address", "4097"], ["--handshake-timeout", "61s"],
+        ["--max-clients", "0"], ["--max-shares-an-owner", "10001"],
+        ["--proxy-protocol", "10.0.0.0/33"], ["--proxy-protocol", "10.0.0.1,proxy.example"],
+    ])
+    func `what is out of range is refused`(arguments: [String]) async throws {
+        await #expect(throws: SettingsError.self) { try await self.configuration(arguments) }
+    }
+}
+
 struct ShareStatusTests {
     private static func share(_ kind: Share.Kind) throws -> Share {
         Share(

@@ -125,7 +125,7 @@ final class SessionBench {
             let acceptor = entry.acceptor
         else { return .failure(Refused(reason: .agentOffline)) }
         let arrived = self.admission.arrived(
-            at: id, limit: entry.share.limits.maximumClients, open: self.metrics.clientsOpen)
+            at: entry.share, open: self.metrics.clientsOpen)
         guard case .admitted(let lease) = arrived else {
             return .failure(Refused(reason: .tooManyClients))
         }

@@ -9,41 +9,50 @@ struct AdmissionTests {
 
     static func small() -> AdmissionLimits {
         var limits = AdmissionLimits()
-        limits.maximumPending = 5
-        limits.maximumPendingAnAddress = 3
         limits.maximumClients = 6
+        limits.maximumClientsAnOwner = 7
         limits.maximumFailureEntries = 8
         return limits
-    }
-
-    @Test func `an address that fills its places leaves others theirs`() {
-        var admission = Admission(limits: Self.small())
-        for _ in 0..<3 { #expect(admission.accepted(from: Self.home) == .proceed) }
-        #expect(admission.accepted(from: Self.home) == .refuse(.tooManyHandshakes))
-        #expect(admission.accepted(from: Self.away) == .proceed)
-        #expect(admission.accepted(from: Self.away) == .proceed)
-        #expect(admission.accepted(from: Self.away) == .refuse(.tooManyHandshakes))
-    }
-
-    @Test func `logging in and closing both give the place back`() {
-        var admission = Admission(limits: Self.small())
-        for _ in 0..<3 { _ = admission.accepted(from: Self.home) }
-        admission.authenticated(from: Self.home)
-        admission.closed(from: Self.home)
-        #expect(admission.pendingSockets == 1)
-        #expect(admission.accepted(from: Self.home) == .proceed)
     }
 
     @Test func `a share's limit comes before the relay's`() throws {
         var admission = Admission(limits: Self.small())
         let first = try #require(ShareID(rawValue: "aaaaaaaaaaaaaaaa"))
         let second = try #require(ShareID(rawValue: "bbbbbbbbbbbbbbbb"))
-        for _ in 0..<4 { #expect(admission.clientArrived(share: first, limit: 4) == .proceed) }
-        #expect(admission.clientArrived(share: first, limit: 4) == .refuse(.tooManyClients))
-        for _ in 0..<2 { #expect(admission.clientArrived(share: second, limit: 4) == .proceed) }
-        #expect(admission.clientArrived(share: second, limit: 4) == .refuse(.relayFull))
-        admission.clientLeft(share: first)
-        #expect(admission.clientArrived(share: second, limit: 4) == .proceed)
+        let owner = try #require(OwnerID(rawValue: "anna"))
+        for _ in 0..<4 {
+            #expect(admission.clientArrived(share: first, of: owner, limit: 4) == .proceed)
+        }
+        #expect(
+            admission.clientArrived(share: first, of: owner, limit: 4) == .refuse(.tooManyClients))
+        for _ in 0..<2 {
+            #expect(admission.clientArrived(share: second, of: owner, limit: 4) == .proceed)
+        }
+        #expect(admission.clientArrived(share: second, of: owner, limit: 4) == .refuse(.relayFull))
+        admission.clientLeft(share: first, of: owner)
+        #expect(admission.clientArrived(share: second, of: owner, limit: 4) == .proceed)
+    }
+
+    @Test func `one owner's shares cannot take every place`() throws {
+        var limits = AdmissionLimits()
+        limits.maximumClients = 8
+        #expect(limits.clientsAnOwner == 2)
+        limits.maximumClientsAnOwner = 3
+        var admission = Admission(limits: limits)
+        let shares = try ["a", "b", "c"].map {
+            try #require(ShareID(rawValue: String(repeating: $0, count: 16)))
+        }
+        let anna = try #require(OwnerID(rawValue: "anna"))
+        let ben = try #require(OwnerID(rawValue: "ben"))
+        for share in [0, 1, 1] {
+            let answer = admission.clientArrived(share: shares[share], of: anna, limit: 20)
+            #expect(answer == .proceed)
+        }
+        let full = admission.clientArrived(share: shares[0], of: anna, limit: 20)
+        #expect(full == .refuse(.ownerFull))
+        #expect(admission.clientArrived(share: shares[2], of: ben, limit: 20) == .proceed)
+        admission.clientLeft(share: shares[1], of: anna)
+        #expect(admission.clientArrived(share: shares[0], of: anna, limit: 20) == .proceed)
     }
 
     /// Long waits end early because a failure is forgotten each minute: the twelfth asks for 256 s,
@@ -131,25 +140,20 @@ struct AdmissionTests {
         let shares = try ["a", "b"].map {
             try #require(ShareID(rawValue: String(repeating: $0, count: 16)))
         }
+        let owners = try ["anna", "ben"].map { try #require(OwnerID(rawValue: $0)) }
         var now = Self.start
         for _ in 0..<200 {
             let source = sources[Int.random(in: 0..<4, using: &random)]
-            let share = shares[Int.random(in: 0..<2, using: &random)]
+            let number = Int.random(in: 0..<2, using: &random)
+            let (share, owner) = (shares[number], owners[number])
             let name = "\(Int.random(in: 0..<20, using: &random))"
             now = now + .seconds(.random(in: 0...90, using: &random))
-            switch Int.random(in: 0..<8, using: &random) {
-            case 0, 1: _ = admission.accepted(from: source)
-            case 2: admission.closed(from: source)
-            case 3: admission.authenticated(from: source)
-            case 4: _ = admission.clientArrived(share: share, limit: 4)
-            case 5: admission.clientLeft(share: share)
+            switch Int.random(in: 4..<8, using: &random) {
+            case 4: _ = admission.clientArrived(share: share, of: owner, limit: 4)
+            case 5: admission.clientLeft(share: share, of: owner)
             case 6: admission.loginFailed(share: name, source: source, now: now)
             default: admission.loginSucceeded(share: name, source: source)
             }
-            let pending = sources.map { admission.pendingSockets(from: $0) }
-            #expect(pending.allSatisfy { (0...limits.maximumPendingAnAddress).contains($0) })
-            #expect(admission.pendingSockets == pending.reduce(0, +))
-            #expect(admission.pendingSockets <= limits.maximumPending)
             let clients = shares.map { admission.clients(of: $0) }
             #expect(clients.allSatisfy { (0...4).contains($0) })
             #expect(admission.clients == clients.reduce(0, +))

@@ -99,7 +99,7 @@ PURE_FILES = (
     "Sources/PostgresClient/Session/CopyMachine.swift", "Sources/PostgresClient/Session/StatementScanner.swift",
     "Sources/PostgresClient/Session/DoorPolicy.swift", "Sources/CloudProviders/*/*Machine.swift",
     "Sources/CloudProviders/*/*Steps.swift", "Sources/CloudProviders/*/*Entry.swift",
-    "Sources/CloudProviders/HTTP/RetryPolicy.swift",
+    "Sources/CloudProviders/HTTP/RetryPolicy.swift", "Sources/Relay/FrontDoor/ProxyHeader.swift",
 )  # fmt: skip
 
 

@@ -5,13 +5,15 @@ import Synchronization
 final class ClientLease: Sendable {
     private let admission: AdmissionGate
     private let shareID: ShareID
+    private let owner: OwnerID
     private let open: Gauge
     private let isReleased = Atomic(false)
 
     /// Called by the gate for a client that has arrived.
-    init(_ admission: AdmissionGate, shareID: ShareID, open: Gauge) {
+    init(_ admission: AdmissionGate, share: Share, open: Gauge) {
         self.admission = admission
-        self.shareID = shareID
+        self.shareID = share.id
+        self.owner = share.owner
         self.open = open
     }
 
@@ -23,6 +25,6 @@ final class ClientLease: Sendable {
     func release() {
         guard !self.isReleased.exchange(true, ordering: .acquiringAndReleasing) else { return }
         self.open.decrement()
-        self.admission.left(self.shareID)
+        self.admission.left(self.shareID, of: self.owner)
     }
 }

@@ -14,13 +14,22 @@ final class AdmissionGate: Sendable {
 
     /// What it was made with: the one home of the bounds on strangers.
     let limits: AdmissionLimits
+    /// Sockets that have not logged in.
+    let pending: PendingGate
     private let admission: NIOLockedValueBox<Admission>
 
     /// Creates a gate that has let nobody in.
     ///
-    /// - Parameter limits: Validated limits.
-    init(limits: AdmissionLimits = AdmissionLimits()) {
+    /// - Parameters:
+    ///   - limits: Validated limits.
+    ///   - displaced: Counts the sockets that made room for others.
+    init(limits: AdmissionLimits = AdmissionLimits(), displaced: Counter = Counter()) {
         self.limits = limits
+        self.pending = PendingGate(
+            PendingSockets(
+                maximum: limits.maximumPending,
+                maximumAnAddress: limits.maximumPendingAnAddress),
+            displaced: displaced)
         self.admission = NIOLockedValueBox(Admission(limits: limits))
     }
 
@@ -30,21 +39,7 @@ final class AdmissionGate: Sendable {
     }
 
     /// Sockets that have not logged in.
-    var pendingSockets: Int {
-        self.admission.withLockedValue { $0.pendingSockets }
-    }
-
-    func accepted(from source: SourceAddress) -> Admission.OnAccept {
-        self.admission.withLockedValue { $0.accepted(from: source) }
-    }
-
-    func authenticated(from source: SourceAddress) {
-        self.admission.withLockedValue { $0.authenticated(from: source) }
-    }
-
-    func closed(from source: SourceAddress) {
-        self.admission.withLockedValue { $0.closed(from: source) }
-    }
+    var pendingSockets: Int { self.pending.count }
 
     func mayTry(share: String, source: SourceAddress, now: NIODeadline) -> Bool {
         self.admission.withLockedValue { $0.mayTry(share: share, source: source, now: now) }
@@ -58,22 +53,25 @@ final class AdmissionGate: Sendable {
         self.admission.withLockedValue { $0.loginSucceeded(share: share, source: source) }
     }
 
-    /// A client has logged in to a share that allows `limit` of them.
+    /// A client has logged in to a share.
     ///
     /// - Parameters:
     ///   - share: Its share.
-    ///   - limit: The share's own limit.
     ///   - open: Counts the client until its lease is released.
     /// - Returns: Its place, or why there is none.
-    func arrived(at share: ShareID, limit: Int, open: Gauge) -> OnArrive {
-        switch self.admission.withLockedValue({ $0.clientArrived(share: share, limit: limit) }) {
-        case .proceed: .admitted(ClientLease(self, shareID: share, open: open))
+    func arrived(at share: Share, open: Gauge) -> OnArrive {
+        let answer = self.admission.withLockedValue {
+            $0.clientArrived(
+                share: share.id, of: share.owner, limit: share.limits.maximumClients)
+        }
+        return switch answer {
+        case .proceed: .admitted(ClientLease(self, share: share, open: open))
         case .refuse(let reason): .refused(reason)
         }
     }
 
     /// A client that had arrived is gone. Called by its lease, once.
-    func left(_ share: ShareID) {
-        self.admission.withLockedValue { $0.clientLeft(share: share) }
+    func left(_ share: ShareID, of owner: OwnerID) {
+        self.admission.withLockedValue { $0.clientLeft(share: share, of: owner) }
     }
 }

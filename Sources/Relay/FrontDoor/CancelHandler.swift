@@ -43,6 +43,8 @@ final class CancelHandler: ChannelInboundHandler, RemovableChannelHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is DeadlinePassed {
             self.promise?.fail(CancelAbandoned.timedOut)
+        } else if event is Displaced {
+            self.visit.displaced(context: context)
         } else {
             context.fireUserInboundEventTriggered(event)
         }

@@ -2,12 +2,6 @@ import Logging
 import NIOCore
 import NIOPosix
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#endif
-
 /// The door for Postgres clients: accepts, and never waits.
 ///
 /// It refuses a client, or authenticates it and hands it to the tunnel of its share.
@@ -87,20 +81,9 @@ final class FrontDoor: Sendable {
     /// Sets a client's socket up. A client whose socket is gone already is found out by the first
     /// read, so errors of single options do not matter.
     private static func configure(_ channel: any Channel) throws {
-        guard let options = channel.syncOptions else { return }
-        try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
-        try options.setOption(.socketOption(.so_keepalive), value: 1)
-        #if os(Linux)
-            // Half-open clients are found after 60 s of silence and three probes. No
-            // TCP_USER_TIMEOUT: it also ends a client that is there but reads nothing for that
-            // long (a result in a pager), because its closed window counts as unacknowledged.
-            // Source: Linux, `tcp_probe_timer` in net/ipv4/tcp_timer.c.
-            try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 60)
-            try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
-            try options.setOption(.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
-        #endif
+        try HalfOpenPeers.setOptions(channel)
         // Start-up packets are small, and the read buffer stays with an idle client.
-        try options.setOption(
+        try channel.syncOptions?.setOption(
             .recvAllocator,
             value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 1_024, maximum: 65_536))
     }

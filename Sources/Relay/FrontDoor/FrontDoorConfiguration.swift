@@ -1,5 +1,6 @@
 import Foundation
 import NIOCore
+import SharePolicy
 
 /// What the front door may use, and where it listens. Each default says why.
 struct FrontDoorConfiguration: Sendable {
@@ -11,6 +12,9 @@ struct FrontDoorConfiguration: Sendable {
 
     /// The domain below which shares have host names.
     var domain = "localhost"
+
+    /// Proxies that say in a PROXY header where a client is; from nobody else is one read.
+    var proxies = TrustedProxies()
 
     /// How long a cancelling client is held while its request travels.
     var cancelTimeout = TimeAmount.seconds(10)

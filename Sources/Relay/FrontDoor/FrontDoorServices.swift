@@ -51,19 +51,19 @@ final class FrontDoorServices: Sendable {
     func welcome(_ channel: any Channel) throws {
         let address = channel.remoteAddress
         let visit = Visit(self, address: address, now: channel.eventLoop.now)
-        switch self.admission.accepted(from: visit.source) {
-        case .refuse(let reason):
-            // In silence: an answer to each would be work that strangers can ask for.
-            self.metrics.refusals.add(reason)
-            self.logger.log(
-                .debug, "a socket was turned away",
-                [.reason: reason.rawValue, .address: visit.addressText])
+        let isProxy = self.configuration.proxies.contains(address?.ipAddress)
+        guard visit.arrived(channel, isProxy: isProxy) else {
+            visit.turnedAway()
             throw TurnedAway()
-        case .proceed:
-            self.metrics.clientsOpen.increment()
-            visit.arrived(channel)
-            try channel.pipeline.syncOperations.addHandler(StartupHandler(visit))
         }
+        self.metrics.clientsOpen.increment()
+        let operations = channel.pipeline.syncOperations
+        try operations.addHandler(StartupHandler(visit))
+        guard isProxy else { return }
+        let header = ProxyHeaderHandler { finding, context in
+            visit.found(finding, context: context)
+        }
+        try operations.addHandler(header, position: .first)
     }
 }
 

@@ -63,6 +63,8 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if event is DeadlinePassed {
             self.visit.deadlinePassed(context: context, canBeTold: true)
+        } else if event is Displaced {
+            self.visit.displaced(context: context)
         } else {
             context.fireUserInboundEventTriggered(event)
         }
@@ -227,11 +229,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
         do throws(Refusal) {
             let (entry, acceptor) = try self.findTunnel(target)
             let share = entry.share
-            switch services.admission.arrived(
-                at: share.id,
-                limit: share.limits.maximumClients,
-                open: services.metrics.clientsOpen
-            ) {
+            switch services.admission.arrived(at: share, open: services.metrics.clientsOpen) {
             case .refused(let reason):
                 throw Refusal(reason, detail: "limit \(share.limits.maximumClients)")
             case .admitted(let lease):

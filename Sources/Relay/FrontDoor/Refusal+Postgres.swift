@@ -15,7 +15,7 @@ extension Refusal.Reason {
         case .protocolViolation, .handshakeTimeout: .protocolViolation
         case .protocolVersion: .featureNotSupported
         case .invalidPassword: .invalidPassword
-        case .tooManyHandshakes, .tooManyClients, .relayFull: .tooManyConnections
+        case .tooManyHandshakes, .tooManyClients, .ownerFull, .relayFull: .tooManyConnections
         case .agentOffline: .cannotConnectNow
         case .databaseNotServed: .invalidCatalogName
         case .databaseUnreachable: .cannotEstablishConnection

@@ -51,6 +51,8 @@ final class StartupHandler: ChannelInboundHandler, RemovableChannelHandler {
             if case .handshaking = self.phase { canBeTold = false }
             if case .awaitingHello = self.phase { canBeTold = false }
             self.visit.deadlinePassed(context: context, canBeTold: canBeTold)
+        case is Displaced:
+            self.visit.displaced(context: context)
         default:
             context.fireUserInboundEventTriggered(event)
         }

@@ -10,9 +10,10 @@ import SharePolicy
 /// Belongs to its channel's event loop. Handed from handler to handler and dropped at admission.
 final class Visit {
     let services: FrontDoorServices
-    let address: SocketAddress?
+    /// Where the client is: the socket's peer, or whom a trusted proxy has named.
+    private(set) var address: SocketAddress?
     /// The address without its port, for policy.
-    let source: SourceAddress
+    private(set) var source: SourceAddress
     let acceptedAt: NIODeadline
     /// The host name of the ClientHello.
     var serverName: String?
@@ -24,6 +25,7 @@ final class Visit {
     private(set) var isOver = false
 
     private var isCounted = true
+    private var ticket: PendingSockets.Ticket?
     private var deadline: Scheduled<Void>?
 
     init(_ services: FrontDoorServices, address: SocketAddress?, now: NIODeadline) {
@@ -38,10 +40,73 @@ final class Visit {
         self.address?.ipAddress ?? "unknown"
     }
 
-    /// Starts the one deadline from accept to authenticated. When it passes, the handlers of the
-    /// channel see ``DeadlinePassed``.
-    func arrived(_ channel: any Channel) {
+    /// Takes a place among the sockets that have not logged in, and starts the one deadline from
+    /// accept to authenticated. When that passes, the handlers of the channel see
+    /// ``DeadlinePassed``; when another gets the place, ``Displaced``.
+    ///
+    /// - Parameters:
+    ///   - channel: The connection.
+    ///   - isProxy: Whether it comes from a trusted proxy, which will name the client.
+    /// - Returns: Whether there was a place.
+    func arrived(_ channel: any Channel, isProxy: Bool) -> Bool {
+        let peer: PendingSockets.Peer = isProxy ? .proxy(self.source) : .address(self.source)
+        let pending = self.services.admission.pending
+        self.ticket = pending.accepted(from: peer, now: self.acceptedAt) {
+            channel.eventLoop.execute {
+                channel.pipeline.fireUserInboundEventTriggered(Displaced())
+            }
+        }
+        guard self.ticket != nil else { return false }
         self.setDeadline(TimeAmount(self.services.admission.limits.handshakeTimeout), channel)
+        return true
+    }
+
+    /// A trusted proxy has said who the client is; nil where it is the proxy itself.
+    ///
+    /// - Returns: Whether there is a place for that client.
+    private func identified(as client: SocketAddress?, now: NIODeadline) -> Bool {
+        guard let client, let ticket = self.ticket else { return true }
+        self.address = client
+        self.source = SourceAddress(client.ipAddress)
+        let pending = self.services.admission.pending
+        return pending.identified(ticket, as: .address(self.source), now: now)
+    }
+
+    /// What a trusted proxy said in front of the client's first byte.
+    ///
+    /// - Returns: Whether the connection goes on.
+    func found(_ finding: ProxyHeaderHandler.Finding, context: ChannelHandlerContext) -> Bool {
+        switch finding {
+        case .client(let client):
+            guard self.identified(as: client, now: context.eventLoop.now) else {
+                self.turnedAway()
+                self.close(context: context)
+                return false
+            }
+            return true
+        case .violation(let violation):
+            let detail = "a PROXY header was expected: \(violation)"
+            self.refuse(Refusal(.protocolViolation, detail: detail), context: context)
+            return false
+        }
+    }
+
+    /// Another socket got the place of this one.
+    func displaced(context: ChannelHandlerContext) {
+        guard !self.isOver || self.isCounted else { return }
+        if !self.isOver { self.turnedAway() }
+        self.isOver = true
+        self.cancelDeadline()
+        context.channel.closeAbruptly()
+    }
+
+    /// In silence: an answer to each would be work that strangers can ask for.
+    func turnedAway() {
+        let reason = Refusal.Reason.tooManyHandshakes
+        self.services.metrics.refusals.add(reason)
+        self.services.logger.log(
+            .debug, "a socket was turned away",
+            [.reason: reason.rawValue, .address: self.addressText])
     }
 
     /// Puts another deadline in the place of the last.
@@ -58,7 +123,7 @@ final class Visit {
         self.isOver = true
         self.isCounted = false
         let services = self.services
-        services.admission.authenticated(from: self.source)
+        self.leave()
         services.metrics.clientsAdmitted.add()
         let taken = now - self.acceptedAt
         services.metrics.handshakeSeconds.record(.nanoseconds(taken.nanoseconds))
@@ -73,8 +138,13 @@ final class Visit {
         self.isOver = true
         guard self.isCounted else { return }
         self.isCounted = false
-        self.services.admission.closed(from: self.source)
+        self.leave()
         self.services.metrics.clientsOpen.decrement()
+    }
+
+    private func leave() {
+        if let ticket = self.ticket { self.services.admission.pending.left(ticket) }
+        self.ticket = nil
     }
 
     /// Tells the client why not, and closes once it could read that.
@@ -160,3 +230,6 @@ final class Visit {
 
 /// A user event: the connection's deadline has passed.
 struct DeadlinePassed {}
+
+/// A user event: another connection has the place of this one.
+struct Displaced {}

@@ -3,6 +3,7 @@ import HummingbirdCore
 package import Logging
 package import NIOCore
 import ServiceLifecycle
+import SharePolicy
 
 /// The relay's HTTPS port: the API, health, metrics, and the door of the tunnels.
 ///
@@ -66,9 +67,11 @@ package struct HTTPDoor: Service {
     /// - Throws: When the address cannot be bound.
     package func run() async throws {
         let limits = self.configuration.limits
-        let unadmitted = UnadmittedConnections(
-            maximum: limits.maximumUnadmitted,
-            maximumPerOrigin: limits.maximumUnadmittedPerAddress)
+        let pending = PendingGate(
+            PendingSockets(
+                maximum: limits.maximumUnadmitted,
+                maximumAnAddress: limits.maximumUnadmittedPerAddress),
+            displaced: self.metrics.socketsDisplaced)
         // Hummingbird says at info what the relay says itself, and complains of connections that
         // closed, which is none of ours. Failed requests are logged by AnswerMiddleware.
         var quiet = self.logger
@@ -79,7 +82,7 @@ package struct HTTPDoor: Service {
                 HTTPDoorChannel(
                     responder: responder, tls: self.tls, limits: limits, gate: self.gate,
                     tunnels: self.tunnels, pages: self.pages, metrics: self.metrics,
-                    unadmitted: unadmitted)
+                    logger: self.logger, pending: pending, proxies: self.configuration.proxies)
             },
             configuration: ApplicationConfiguration(
                 address: .hostname(self.configuration.host, port: self.configuration.port),

@@ -6,6 +6,7 @@ import NIOHTTP1
 import NIOHTTPTypes
 import NIOHTTPTypesHTTP1
 import NIOSSL
+import SharePolicy
 
 /// One connection to the HTTPS port: TLS, HTTP/1.1, and the upgrade to a tunnel.
 ///
@@ -26,14 +27,21 @@ struct HTTPDoorChannel: HTTPChannelHandler {
     let tunnels: any TunnelDoor
     let pages: any PageDoor
     let metrics: RelayMetrics
-    let unadmitted: UnadmittedConnections
+    let logger: Logger
+    /// Connections that have not shown a token yet.
+    let pending: PendingGate
+    let proxies: TrustedProxies
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
-            let upgraded = try self.configure(channel, logger: logger)
-            self.count(channel, until: upgraded)
-            self.startClock(channel, until: upgraded)
-            return Value(channel: channel, upgraded: upgraded)
+            let promise = channel.eventLoop.makePromise(of: Upgraded.self)
+            do {
+                try self.receive(channel, promise: promise, logger: logger)
+            } catch {
+                promise.fail(error)
+                throw error
+            }
+            return Value(channel: channel, upgraded: promise.futureResult)
         }
     }
 
@@ -49,12 +57,71 @@ struct HTTPDoorChannel: HTTPChannelHandler {
         }
     }
 
-    private func configure(
-        _ channel: any Channel, logger: Logger
-    ) throws -> EventLoopFuture<Upgraded> {
+    /// Sets a connection up that has sent nothing yet.
+    private func receive(
+        _ channel: any Channel, promise: EventLoopPromise<Upgraded>, logger: Logger
+    ) throws {
+        try HalfOpenPeers.setOptions(channel)
+        guard let place = self.count(channel, until: promise.futureResult) else {
+            promise.fail(ChannelError.ioOnClosedChannel)
+            channel.close(promise: nil)
+            return
+        }
+        self.startClock(channel, until: promise.futureResult)
         let pipeline = channel.pipeline.syncOperations
-        try channel.syncOptions?.setOption(.tcpOption(.tcp_nodelay), value: 1)
-        try channel.syncOptions?.setOption(.socketOption(.so_keepalive), value: 1)
+        if self.proxies.contains(channel.remoteAddress?.ipAddress) {
+            try pipeline.addHandler(self.headerHandler(place, promise))
+        }
+        guard self.tls != nil else {
+            return try self.configure(channel, promise: promise, logger: logger)
+        }
+        try pipeline.addHandler(
+            DoorstepHandler {
+                try self.configure($0, promise: promise, logger: logger)
+            } left: {
+                promise.fail(ChannelError.ioOnClosedChannel)
+            })
+    }
+
+    /// Reads whom a trusted proxy passes on.
+    private func headerHandler(
+        _ place: PendingSockets.Ticket, _ promise: EventLoopPromise<Upgraded>
+    ) -> ProxyHeaderHandler {
+        ProxyHeaderHandler { finding, context in
+            switch finding {
+            case .client(let client?):
+                let peer = Self.peer(client)
+                if self.pending.identified(place, as: peer, now: context.eventLoop.now) {
+                    return true
+                }
+            case .client(nil):
+                return true
+            case .violation(let violation):
+                self.logger.log(
+                    .info, "a connection without a PROXY header was refused",
+                    [
+                        .address: context.remoteAddress?.ipAddress ?? "unknown",
+                        .error: "\(violation)",
+                    ])
+            }
+            promise.fail(ChannelError.ioOnClosedChannel)
+            context.channel.closeAbruptly()
+            return false
+        }
+    }
+
+    /// Whose share of the places a connection takes. A reverse proxy on this machine makes all the
+    /// world come from there.
+    private static func peer(_ address: SocketAddress?) -> PendingSockets.Peer {
+        let text = address?.ipAddress
+        let source = SourceAddress(text)
+        return text == nil || source.isLoopback ? .proxy(source) : .address(source)
+    }
+
+    private func configure(
+        _ channel: any Channel, promise: EventLoopPromise<Upgraded>, logger: Logger
+    ) throws {
+        let pipeline = channel.pipeline.syncOperations
         if let tls = self.tls {
             try pipeline.addHandler(NIOSSLServerHandler(context: tls.current().https))
         }
@@ -68,7 +135,6 @@ struct HTTPDoorChannel: HTTPChannelHandler {
                 leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .drop,
                 limitConfiguration: decoding))
         let errors = ParseErrorHandler()
-        let promise = channel.eventLoop.makePromise(of: Upgraded.self)
         let upgrade = TunnelUpgradeHandler(
             TunnelUpgradeHandler.Surroundings(
                 gate: self.gate, tunnels: self.tunnels, pages: self.pages,
@@ -76,7 +142,6 @@ struct HTTPDoorChannel: HTTPChannelHandler {
                 responders: [errors, encoder],
                 configureHTTP: { try self.configureHTTP($0, logger: logger) }, promise: promise))
         try pipeline.addHandlers([encoder, decoder, errors, upgrade])
-        return promise.futureResult
     }
 
     private func configureHTTP(_ channel: any Channel, logger: Logger) throws -> Upgraded {
@@ -93,34 +158,37 @@ struct HTTPDoorChannel: HTTPChannelHandler {
                 configuration: .init(isOutboundHalfClosureEnabled: true)))
     }
 
-    /// Counts the connection; one too many from where it comes from is closed without a word.
-    private func count(_ channel: any Channel, until upgraded: EventLoopFuture<Upgraded>) {
+    /// Counts the connection; nil where it is one too many from where it comes from.
+    private func count(
+        _ channel: any Channel, until upgraded: EventLoopFuture<Upgraded>
+    ) -> PendingSockets.Ticket? {
         self.metrics.httpConnectionsOpen.increment()
         channel.closeFuture.whenComplete { [metrics = self.metrics] _ in
             metrics.httpConnectionsOpen.decrement()
         }
         let address = channel.remoteAddress
-        guard self.unadmitted.entered(address) else {
-            channel.close(promise: nil)
-            return
+        let isProxy = self.proxies.contains(address?.ipAddress)
+        let peer = isProxy ? .proxy(SourceAddress(address?.ipAddress)) : Self.peer(address)
+        let place = self.pending.accepted(from: peer, now: channel.eventLoop.now) {
+            channel.eventLoop.execute { channel.closeAbruptly() }
         }
-        let admitted = channel.eventLoop.makePromise(of: Void.self)
-        admitted.futureResult.whenComplete { [unadmitted = self.unadmitted] _ in
-            unadmitted.left(address)
-        }
-        upgraded.whenSuccess { upgraded in
+        guard let place else { return nil }
+        channel.closeFuture.whenComplete { [pending = self.pending] _ in pending.left(place) }
+        upgraded.whenSuccess { [pending = self.pending] upgraded in
             switch upgraded {
-            case .tunnel: admitted.succeed()
-            case .http: channel.closeFuture.cascade(to: admitted)
+            case .tunnel: pending.left(place)
+            case .http: break
             }
         }
-        upgraded.whenFailure { _ in channel.closeFuture.cascade(to: admitted) }
+        return place
     }
 
     /// Closes the connection unless its first request is whole in time.
     private func startClock(_ channel: any Channel, until upgraded: EventLoopFuture<Upgraded>) {
-        let deadline = channel.eventLoop.scheduleTask(in: self.limits.handshakeTimeout) {
-            channel.close(promise: nil)
+        let deadline = channel.eventLoop.assumeIsolated().scheduleTask(
+            in: self.limits.handshakeTimeout
+        ) {
+            channel.closeAbruptly()
         }
         upgraded.whenComplete { _ in deadline.cancel() }
     }

@@ -1,4 +1,5 @@
 package import NIOCore
+package import SharePolicy
 
 /// Where the HTTPS door stands and what a stranger may use of it.
 package struct HTTPDoorConfiguration: Hashable, Sendable {
@@ -6,6 +7,8 @@ package struct HTTPDoorConfiguration: Hashable, Sendable {
     package var host: String
     /// The port to listen on; 0 picks a free one.
     package var port: Int
+    /// Proxies that say in a PROXY header where a client is; from nobody else is one read.
+    package var proxies = TrustedProxies()
     /// What a stranger may use.
     package var limits = HTTPDoorLimits()
 
@@ -19,7 +22,8 @@ package struct HTTPDoorConfiguration: Hashable, Sendable {
 package struct HTTPDoorLimits: Hashable, Sendable {
     /// Connections at once, tunnels included; above it the door stops accepting until one closes.
     package var maximumConnections = 20_000
-    /// Connections at once that are not tunnels.
+    /// Connections at once that are not tunnels. Where they are all taken, a newcomer gets the
+    /// place of the oldest one of an address that has more than its own.
     package var maximumUnadmitted = 4_096
     /// Of these, from one address (IPv6: from one /64). Loopback is exempt: a reverse proxy on this
     /// machine makes all the world come from there.
@@ -39,4 +43,16 @@ package struct HTTPDoorLimits: Hashable, Sendable {
     package var idleTimeout = Duration.seconds(60)
 
     package init() {}
+}
+
+extension RelayConfiguration {
+    /// The limits of the HTTPS door: strangers get as much there as at the front door.
+    var httpLimits: HTTPDoorLimits {
+        var limits = HTTPDoorLimits()
+        limits.maximumUnadmitted = self.admission.maximumPending
+        limits.maximumUnadmittedPerAddress = min(
+            limits.maximumUnadmittedPerAddress, self.admission.maximumPending)
+        limits.handshakeTimeout = TimeAmount(self.admission.handshakeTimeout)
+        return limits
+    }
 }

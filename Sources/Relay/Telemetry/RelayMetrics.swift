@@ -10,6 +10,8 @@ public import SharePolicy
 /// - `pgshare_clients_admitted_total` (counter): clients whose password was right.
 /// - `pgshare_refusals_total{reason}` (counter): clients that were refused; reasons as in
 ///   PROTOCOL.md.
+/// - `pgshare_sockets_displaced_total` (counter): connections to either door that had shown nothing
+///   yet and made room for newer ones.
 /// - `pgshare_login_failures_total` (counter): wrong passwords, unknown shares included.
 /// - `pgshare_cancels_total{outcome}` (counter): CancelRequests: `routed` or `unknown`.
 /// - `pgshare_handshake_seconds` (histogram): time from accept to admission.
@@ -52,6 +54,8 @@ public final class RelayMetrics: Sendable {
     public let clientsAdmitted = Counter()
     /// Clients that were refused, by reason.
     public let refusals = LabeledCounter<Refusal.Reason>()
+    /// Connections that had shown nothing yet and made room for newer ones, at either door.
+    public let socketsDisplaced = Counter()
     /// Passwords that were wrong, mock exchanges included.
     public let loginFailures = Counter()
     /// CancelRequests, by what became of them.
@@ -119,6 +123,9 @@ public final class RelayMetrics: Sendable {
         page.write("clients_open", "Clients connected now.", self.clientsOpen)
         page.write("clients_admitted_total", "Clients that were admitted.", self.clientsAdmitted)
         page.write("refusals_total", "Clients that were refused.", self.refusals)
+        page.write(
+            "sockets_displaced_total", "Silent connections that made room for newer ones.",
+            self.socketsDisplaced)
         page.write("login_failures_total", "Wrong passwords.", self.loginFailures)
         page.write("cancels_total", "CancelRequests.", self.cancels)
         page.write(

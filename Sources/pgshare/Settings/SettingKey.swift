@@ -38,6 +38,15 @@ enum SettingKey: String, CaseIterable, Sendable {
     case sessionNotice = "session-notice"
     case browserGrace = "browser-grace"
     case exclusive
+    case proxyProtocol = "proxy-protocol"
+    case maxPending = "max-pending"
+    case maxPendingAnAddress = "max-pending-an-address"
+    case handshakeTimeout = "handshake-timeout"
+    case maxClients = "max-clients"
+    case maxClientsAnOwner = "max-clients-an-owner"
+    case maxFailureEntries = "max-failure-entries"
+    case maxShares = "max-shares"
+    case maxSharesAnOwner = "max-shares-an-owner"
     case transport
     case sourcePassword = "source-password"
     case targetPassword = "target-password"
@@ -74,6 +83,8 @@ enum SettingKey: String, CaseIterable, Sendable {
             .expires, .maxConnections, .readOnly, .allow, .allDatabases, .links, .sessionWait,
             .sessionIdle,
             .sessionNotice, .browserGrace, .exclusive, .transport, .plan,
+            .proxyProtocol, .maxPending, .maxPendingAnAddress, .handshakeTimeout, .maxClients,
+            .maxClientsAnOwner, .maxFailureEntries, .maxShares, .maxSharesAnOwner,
             .yes, .schemaOnly, .dataOnly, .schema, .excludeSchema, .table, .verify, .method, .jobs,
             .ownership, .jwtIssuer, .jwtAudience, .jwtJWKS, .jwtSecretFile, .replace, .noKeep,
             .noAnalyze:
