@@ -171,10 +171,7 @@ final class SharePrinter: Sendable {
     /// A stranger's text on a terminal: nothing that could move the cursor, and not much of it.
     static func printable(_ text: String) -> String {
         let scalars = text.unicodeScalars.prefix(200).map { scalar -> Unicode.Scalar in
-            let isControl =
-                scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value)
-                || scalar.properties.generalCategory == .format
-            return isControl ? "?" : scalar
+            Output.isActive(scalar) ? "?" : scalar
         }
         return String(String.UnicodeScalarView(scalars))
     }
