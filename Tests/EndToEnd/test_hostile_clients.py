@@ -142,36 +142,32 @@ def test_ten_thousand_silent_sockets_do_not_stop_a_client(addresses, target, own
 
 
 def test_guessers_in_a_storm_lock_themselves_out_and_nobody_else(target):
-    """A wrong password in a loop from a few addresses; the owner comes and goes meanwhile."""
-    stop_at = time.monotonic() + 5
+    """Wrong passwords in a loop from a few addresses; the owner comes and goes meanwhile."""
     wrong = replace(target, password="a guess")
 
     def guess(number: int) -> list[str]:
         states = []
-        while time.monotonic() < stop_at:
-            with contextlib.suppress(OSError, EOFError):
-                with Login(wrong, source(50_000 + number)) as login:
-                    login.read()
+        for _ in range(25):
+            with Login(wrong, source(50_000 + number)) as login:
+                got = login.read()
+                if got.kind == "R":
                     login.first()
+                    login.final(login.read().body[4:], wrong.password)
                     got = login.read()
-                    if got.kind == "R":
-                        login.final(got.body[4:], wrong.password)
-                        got = login.read()
-                    states.append(got.fields["C"])
+                states.append(got.fields["C"])
         return states
 
-    with ThreadPoolExecutor(3) as guessers:
-        storm = [guessers.submit(guess, number) for number in range(3)]
-        waits = []
-        while time.monotonic() < stop_at:
+    waits = []
+    with ThreadPoolExecutor(4) as guessers:
+        storm = [guessers.submit(guess, number) for number in range(4)]
+        while not all(one.done() for one in storm):
             waits.append(seconds_to_log_in(target))
-        states = [state for one in storm for state in one.result()]
     assert max(waits) < DEADLINE / 2
-    # Four are free; after that a wait: whoever storms has asked for few passwords.
+    # Four are free, the fifth asks for a wait that grows: who storms has tried few passwords.
     for one in storm:
-        assert one.result().count("28P01") <= 6
-    assert set(states) <= {"28P01", "53300", "28000"}
-    assert len(states) > states.count("28P01") > 8, "no storm, or nobody was locked out"
+        assert one.result()[:5] == ["28P01"] * 5
+        assert one.result().count("28P01") < 9
+        assert set(one.result()) == {"28P01", "28000"}
     # Their neighbours' addresses are not locked.
     with Login(target, source(50_000 + 99)) as login:
         login.read()

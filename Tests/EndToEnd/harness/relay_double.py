@@ -62,6 +62,8 @@ class AgentLink:
         """Reads through the first frame of one of these types (and of this stream)."""
         while True:
             got = self.read()
+            if got.type == tunnel.PING:
+                self.send_frame(tunnel.PONG, got.payload)
             if got.type in kinds and stream in (None, got.stream):
                 return got
 
