@@ -225,6 +225,9 @@ struct Dial: Sendable {
             case .webSocket:
                 let pipeline = channel.pipeline.syncOperations
                 let early = try pipeline.handler(type: EarlyBytesHandler.self)
+                // What came right behind the answer may be a ping or a close, which is answered at
+                // once: no longer through HTTP.
+                self.removeEncoder(from: channel)
                 try pipeline.addHandler(
                     WebSocketTransportHandler(role: .client), position: .before(early))
             }
@@ -241,18 +244,24 @@ struct Dial: Sendable {
         }
     }
 
+    /// The request is out. On the event loop this is done when it returns, also a second time.
+    private func removeEncoder(from channel: any Channel) {
+        let pipeline = channel.pipeline.syncOperations
+        guard let encoder = try? pipeline.handler(type: HTTPRequestEncoder.self) else { return }
+        pipeline.removeHandler(encoder, promise: nil)
+    }
+
     /// Takes the handlers of ``ask(_:on:)`` away again; what came behind the answer is returned.
     private func removeHTTP(from channel: any Channel) -> EventLoopFuture<ByteBuffer> {
         let pipeline = channel.pipeline.syncOperations
         do {
+            self.removeEncoder(from: channel)
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
             // The decoder hands its left-over bytes on when it goes, which is not at once.
             return pipeline.removeHandler(decoder).flatMapThrowing {
                 let pipeline = channel.pipeline.syncOperations
                 let early = try pipeline.handler(type: EarlyBytesHandler.self)
                 let asking = try pipeline.handler(type: AskHandler.self)
-                let encoder = try pipeline.handler(type: HTTPRequestEncoder.self)
-                pipeline.removeHandler(encoder, promise: nil)
                 pipeline.removeHandler(asking, promise: nil)
                 pipeline.removeHandler(early, promise: nil)
                 if let error = early.error {

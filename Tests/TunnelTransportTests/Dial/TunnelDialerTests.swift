@@ -103,6 +103,17 @@ struct TunnelDialerTests {
         try await relay.stop()
     }
 
+    @Test func `a WebSocket that breaks the rules right behind its answer is told and given up`()
+        async throws
+    {
+        let relay = try await ScriptedRelay.start { request in
+            request.contains("pgshare/1")
+                ? .hangUp : .send(ScriptedRelay.webSocket101(for: request) + "\u{03}\u{00}")
+        }
+        #expect(try await self.dialError(relay.dialer()) != nil)
+        try await relay.stop()
+    }
+
     @Test func `a WebSocket whose accept is wrong is refused`() async throws {
         let relay = try await ScriptedRelay.start { _ in
             .send(ScriptedRelay.webSocket101(for: "sec-websocket-key: another\r\n"))
