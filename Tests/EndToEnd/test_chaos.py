@@ -13,7 +13,7 @@ from chaos.stage import SHARES
 pytestmark = pytest.mark.relayed
 
 FIXED = 20261121
-SECONDS = 30
+SECONDS = 25
 
 
 @pytest.mark.timeout(400)

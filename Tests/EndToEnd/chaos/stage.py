@@ -61,7 +61,13 @@ class ChaosAgent:
             environment={"PGSHARE_PASSWORD": self.password},
         )  # fmt: skip
         self.stage.children.append(agent.child)
-        agent.wait_shared()
+        try:
+            agent.wait_shared()
+        except AssertionError:
+            # It may have had its reasons; whoever started it knows.
+            self.stage.expected_ends.add(agent.child.pid)
+            agent.stop()
+            raise
         return agent
 
 
@@ -235,7 +241,6 @@ class Stage:
                 each.agent = each.start()
                 return
             except AssertionError as error:
-                self.expected_ends.add(self.children[-1].pid)
                 if time.monotonic() > end:
                     self.ledger.violation(f"share {each.share} could not be shared again: {error}")
                     return
