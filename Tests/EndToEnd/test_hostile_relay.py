@@ -191,8 +191,12 @@ def test_a_cancel_reaches_no_session_that_is_not_the_agents(stage, cluster):
     assert stage.link.verdict(1) == "in"
     stage.link.data(1, b"Z\0\0\0\5I")
     stage.link.send_frame(tunnel.DATA, wire.query("select pg_sleep(2), 'kept_on'"), 1)
-    wait_for("the query", lambda: cluster.backends("state = 'active' AND query LIKE '%kept_on%'"))
-    pid = int(cluster.sql("SELECT pid FROM pg_stat_activity WHERE query LIKE '%kept_on%' AND state = 'active' AND pid <> pg_backend_pid()"))
+    asleep = "state = 'active' AND query LIKE '%kept_on%'"
+    # An agent that hears nothing for a second dials beside.
+    wait_for("the query", lambda: stage.link.is_alive() and cluster.backends(asleep))
+    pid = int(
+        cluster.sql(f"SELECT pid FROM pg_stat_activity WHERE {asleep} AND pid <> pg_backend_pid()")
+    )
     lies = [
         {"stream": pid}, {"stream": 99}, {"stream": 0}, {"stream": 2**32 - 1}, {"stream": 3, "after": 0},
         {"stream": 1, "after": 2**62}, {}, {"key": "0000", "pid": pid},

@@ -28,6 +28,8 @@ class AgentLink:
         self.hello: dict = {}
         self._buffer = bytearray()
         self._lock = threading.Lock()
+        # What the peer sent of streams: it waits to hear that this has come.
+        self._counted = 0
 
     def send(self, data: bytes) -> None:
         with self._lock:
@@ -56,6 +58,10 @@ class AgentLink:
             self._fill()
         payload = bytes(self._buffer[8 : 8 + length])
         del self._buffer[: 8 + length]
+        if 0x10 <= kind <= 0x7F:
+            self._counted += 8 + length
+            with contextlib.suppress(OSError):
+                self.send_frame(tunnel.ACK, struct.pack("!Q", self._counted))
         return Frame(kind, flags, stream, payload)
 
     def until(self, *kinds: int, stream: int | None = None) -> Frame:
@@ -64,6 +70,8 @@ class AgentLink:
             got = self.read()
             if got.type == tunnel.PING:
                 self.send_frame(tunnel.PONG, got.payload)
+            if got.type == tunnel.ERROR and tunnel.ERROR not in kinds:
+                raise EOFError(f"the agent ends the link: {got.payload!r}")
             if got.type in kinds and stream in (None, got.stream):
                 return got
 
