@@ -223,6 +223,14 @@ let package = Package(
                 nioPosix,
             ],
             swiftSettings: settings),
+        // The bodies of the fuzz targets, which the package in `Fuzz` compiles as well.
+        .testTarget(
+            name: "FuzzReplayTests",
+            dependencies: [
+                "TunnelWire", "PostgresWire", "SharePolicy", "SharedSession", "TunnelTransport",
+                "Relay", "PostgresClient", "Deploy", nioCore,
+            ],
+            swiftSettings: settings),
         .testTarget(
             name: "CloudProvidersTests",
             dependencies: [
