@@ -36,9 +36,10 @@ enum IPAddress: Hashable, Sendable {
     private static func parseV6(_ text: some StringProtocol) -> UInt128? {
         guard text.utf8.count <= 45 else { return nil }
         let halves = Self.splitAtDoubleColon(String(text))
-        guard halves.count <= 2, let first = halves.first, let head = Self.groups(first) else {
-            return nil
-        }
+        // An IPv4 address may only be the end of the whole.
+        guard halves.count <= 2, let first = halves.first, let head = Self.groups(first),
+            halves.count == 1 || !first.contains(".")
+        else { return nil }
         guard halves.count == 2 else {
             return head.count == 8 ? Self.number(head) : nil
         }
@@ -66,7 +67,7 @@ enum IPAddress: Hashable, Sendable {
             if index == parts.count - 1, part.contains("."), let v4 = Self.parseV4(part) {
                 groups.append(UInt16(v4 >> 16))
                 groups.append(UInt16(truncatingIfNeeded: v4))
-            } else if (1...4).contains(part.utf8.count), part.utf8.first != UInt8(ascii: "+"),
+            } else if (1...4).contains(part.utf8.count), part.allSatisfy(\.isHexDigit),
                 let group = UInt16(part, radix: 16)
             {
                 groups.append(group)

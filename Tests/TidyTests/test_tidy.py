@@ -437,6 +437,20 @@ def test_shell_scripts_parse():
             subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+def test_every_fuzz_target_has_a_corpus_a_row_and_nothing_too_large():
+    bodies = "Tests/FuzzReplayTests/Bodies/FuzzTarget.swift"
+    raw = dict(re.findall(r'^    case (\w+) = "(\w+)"', text(ROOT / bodies), re.M))
+    targets = {raw.get(case, case) for case in cases(bodies, "FuzzTarget")}
+    assert len(targets) >= 12
+    readme = text(ROOT / "Fuzz/README.md")
+    assert [target for target in targets if not in_table(readme, target)] == []
+    for kind in ("Corpora", "Crashes", "Dictionaries"):
+        there = {path.relative_to(ROOT / "Fuzz" / kind).parts[0] for path in tracked(f"Fuzz/{kind}/*")}
+        assert {name.removesuffix(".dict") for name in there} <= targets
+        assert kind != "Corpora" or there == targets
+    assert sum(path.stat().st_size for path in tracked("Fuzz/Corpora/*")) < 320 * 1024
+
+
 def test_every_target_of_the_package_has_its_folder():
     manifest = text(ROOT / "Package.swift")
     folders = {path.relative_to(ROOT / "Sources").parts[0] for path in swift("Sources")}

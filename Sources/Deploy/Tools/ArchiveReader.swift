@@ -55,8 +55,11 @@ struct ArchiveReader {
         let count = try self.int()
         guard count >= 0, count <= self.bytes.count else { throw .malformed }
         var entries: [TableOfContents.Entry] = []
+        var dumpIDs: Set<Int> = []
         for _ in 0..<count {
             let entry = try self.entry()
+            // Entries are left out by their numbers.
+            guard dumpIDs.insert(entry.dumpID).inserted else { throw .malformed }
             // ENCODING, STDSTRINGS and SEARCHPATH are settings, and pg_restore lists none of them.
             if !Self.settings.contains(entry.kind) { entries.append(entry) }
         }

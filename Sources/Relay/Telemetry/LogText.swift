@@ -53,15 +53,22 @@ enum LogText {
         return result + "\""
     }
 
+    /// Counts scalars: a letter may have thousands of accents and still be one `Character`.
     private static func cut(_ text: String) -> String {
-        text.count > self.maximumCharacters ? text.prefix(self.maximumCharacters) + "…" : text
+        let scalars = text.unicodeScalars
+        guard
+            let end = scalars.index(
+                scalars.startIndex, offsetBy: self.maximumCharacters, limitedBy: scalars.endIndex),
+            end < scalars.endIndex
+        else { return text }
+        return String(scalars[..<end]) + "…"
     }
 
     /// Controls move the cursor or colour a terminal, separators start a new line in some readers,
     /// and bidirectional overrides make a line read other than it is (CVE-2021-42574).
     private static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x2028...0x2029, 0x200E...0x200F, 0x202A...0x202E,
+        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x2028...0x2029, 0x200E...0x200F, 0x202A...0x202E,
             0x2066...0x2069, 0xFEFF:
             true
         default:

@@ -8,8 +8,13 @@ func fuzzBuild(_ bytes: ByteBuffer) throws(Broken) {
     var bytes = bytes
     let pattern = bytes.choice()
     let input = bytes
-    let whole = try run(input, pattern: 0)
-    let cut = try run(input, pattern: max(2, pattern))
+    var whole = try run(input, pattern: 0)
+    var cut = try run(input, pattern: max(2, pattern))
+    // What was passed on before a violation depends on where it came.
+    if whole.violation != nil {
+        whole.replies = ByteBuffer()
+        cut.replies = ByteBuffer()
+    }
     try check(whole == cut, "a cut changed what came of it")
 }
 

@@ -95,7 +95,7 @@ private func checkWalker(_ bytes: inout ByteBuffer, _ pattern: UInt8) throws(Bro
         switch bytes.choice() % 4 {
         case 0: []
         case 1: [.errorResponse, .readyForQuery, .copyData]
-        case 2: [.copyData].inverted()
+        case 2: ([.copyData] as MessageTypes).inverted()
         default: .all
         }
     let longest = 300

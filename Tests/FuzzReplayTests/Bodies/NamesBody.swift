@@ -129,12 +129,14 @@ private func checkLog(_ text: String) throws(Broken) {
     for quoting in [true, false] {
         let line = LogText.escaped(text, quoting: quoting)
         try check(line.unicodeScalars.allSatisfy(isHarmless), "a terminal is moved: \(line)")
-        try check(line.utf8.count <= 16 * LogText.maximumCharacters, "a line without end")
+        try check(line.utf8.count <= 16 * LogText.maximumCharacters, "a line without an end")
     }
     let json = LogText.json(text)
     try check(json.unicodeScalars.allSatisfy(isHarmless), "a terminal is moved: \(json)")
-    guard text.unicodeScalars.count <= LogText.maximumCharacters else { return }
     let read = try? JSONDecoder().decode(String.self, from: Data(json.utf8))
+    let count = read?.unicodeScalars.count ?? .max
+    try check(count <= LogText.maximumCharacters + 1, "JSON that is none, or too long: \(json)")
+    guard text.unicodeScalars.count <= LogText.maximumCharacters else { return }
     try check(read?.unicodeScalars.elementsEqual(text.unicodeScalars) == true, "JSON: \(json)")
 }
 
