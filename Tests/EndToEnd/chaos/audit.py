@@ -4,6 +4,7 @@ import contextlib
 import time
 
 from harness.cluster import Cluster
+from harness.footprint import GAUGES
 from harness.waiting import wait_for
 
 from .clients import Banking, Client, Copying, Ledger, Listening
@@ -11,7 +12,6 @@ from .stage import SHARES, Stage
 
 # What relay and agent may grow by; a debug build's allocator keeps pages of the largest moment.
 GROWTH_KIB = 96 * 1024
-GAUGES = ("streams_open", "clients_open", "session_clients_waiting")
 
 
 class Audit:
@@ -116,11 +116,12 @@ class Audit:
         relay = self.stage.relay
         for gauge in GAUGES:
             wait_for(f"{gauge} to be 0", lambda name=gauge: relay.metric(name) == 0, 60)
-        links = "links_open", "http_connections_open"
-        # Our own question is one connection.
-        wait_for("no connection but the links", lambda: len({
-            relay.metric(links[0]) + 1, relay.metric(links[1])
-        }) == 1, 60)  # fmt: skip
+
+        def only_links() -> bool:
+            # Our own question is one connection.
+            return relay.metric("http_connections_open") == relay.metric("links_open") + 1
+
+        wait_for("no connection but the links", only_links, 60)
 
     def _check_leaks(self) -> None:
         try:

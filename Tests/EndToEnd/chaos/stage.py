@@ -209,7 +209,7 @@ class Stage:
             last.wait(fault.seconds)
         proxy.clear_up()
         if fault.kind == "truncate":
-            # Those that no byte came through for are still to be cut.
+            # Those through which less came are spared.
             proxy.truncate(way, 1 << 60, False)
 
     def _door_fault(self, fault: Fault, share: str, last: threading.Event) -> None:
