@@ -29,8 +29,9 @@ pytestmark = [
     pytest.mark.skipif(not is_possible(), reason="needs root, to make networks"),
 ]
 
-# Seconds from the return of the link to the answers, at most: it catches a hang.
-PROMPT = 30.0
+# Seconds from the return of the link to the answers, at most, on a machine that is busy with all
+# of these scenarios: less than DEAD_AFTER, so that nobody waits for that.
+PROMPT = 12.0
 # Of PROTOCOL.md: seconds of silence after which an end gives a connection up, and of the grace.
 DEAD_AFTER, GRACE = 25, 30
 
@@ -85,11 +86,22 @@ def nobody_lost_anything(share: FarShare) -> None:
     assert said.count("client_connected") == Crowd.SIZE, said
 
 
-def was_resumed(share: FarShare) -> None:
+def was_told(share: FarShare) -> list[str]:
     """The agent said that the link was lost and that it is back, as often."""
-    said = [name for name in events(share) if name in ("tunnel_lost", "resumed")]
-    assert said and said == ["tunnel_lost", "resumed"] * (len(said) // 2), said
-    assert share.metric("link_resumes_total") >= len(said) / 2
+
+    def said() -> list[str]:
+        return [name for name in events(share) if name in ("tunnel_lost", "resumed")]
+
+    # A proxy may cut it at this very moment.
+    wait_for("the link to be back", lambda: said()[-1:] == ["resumed"])
+    pairs = said()[: len(said()) // 2 * 2]
+    assert pairs == ["tunnel_lost", "resumed"] * (len(pairs) // 2), pairs
+    return pairs
+
+
+def was_resumed(share: FarShare) -> None:
+    """It did so over new connections: the old ones could not come back."""
+    assert share.metric("link_resumes_total") >= len(was_told(share)) / 2
 
 
 def cut(
@@ -97,7 +109,7 @@ def cut(
     off: Callable[[Network], None],
     on: Callable[[Network], None],
     seconds: float,
-    must_resume: bool = False,
+    check: Callable[[FarShare], object] = nobody_lost_anything,
 ) -> None:
     """Nobody notices that the link was off for so long."""
     with Network() as network, at_hand.far_share(network) as share:
@@ -112,19 +124,20 @@ def cut(
         crowd.finish()
         assert crowd.slowest < PROMPT, crowd.answered_at
         nobody_lost_anything(share)
-        if must_resume:
-            was_resumed(share)
+        check(share)
 
 
 for _seconds in (1, 5, 20, 29):
 
     @scenario(f"down for {_seconds} s", lasts=_seconds)
     def _down(at_hand: Scenario, seconds: float = _seconds) -> None:
-        cut(at_hand, Network.down, Network.up, seconds, must_resume=seconds > DEAD_AFTER)
+        check = was_told if seconds >= 20 else nobody_lost_anything
+        cut(at_hand, Network.down, Network.up, seconds, check)
 
     @scenario(f"frozen for {_seconds} s", lasts=_seconds)
     def _frozen(at_hand: Scenario, seconds: float = _seconds) -> None:
-        cut(at_hand, Network.freeze, Network.thaw, seconds, must_resume=seconds > DEAD_AFTER)
+        check = was_told if seconds >= 20 else nobody_lost_anything
+        cut(at_hand, Network.freeze, Network.thaw, seconds, check)
 
 
 @scenario("deaf: no packet reached the agent for 15 s", lasts=15)
@@ -139,12 +152,12 @@ def _mute(at_hand: Scenario) -> None:
 
 @scenario("moved: the agent's address is another", lasts=25)
 def _moved(at_hand: Scenario) -> None:
-    cut(at_hand, Network.move, Network.up, 0, must_resume=True)
+    cut(at_hand, Network.move, Network.up, 0, was_resumed)
 
 
 @scenario("forgotten: packets of the old connections are dropped", lasts=25)
 def _forgotten(at_hand: Scenario) -> None:
-    cut(at_hand, Network.forget, lambda _: None, 0, must_resume=True)
+    cut(at_hand, Network.forget, lambda _: None, 0, was_resumed)
 
 
 @scenario("flapping: down and up every 2 s", lasts=24)
@@ -299,7 +312,8 @@ def _demo(_: Scenario) -> None:
     assert done.returncode == 0 and said.rstrip().endswith("The row is there."), said
     order = [
         "laptop | Sharing postgres", "client | postgres=> begin;", "postgres=*> insert into",
-        "network is gone for 20 s", "postgres=*> commit;", "The network is back", "client | COMMIT",
+        "network is gone for 20 s", "postgres=*> commit;", "connection to the relay lost",
+        "The network is back", "client | COMMIT",
         "server | kept through the cut",
     ]  # fmt: skip
     places = [said.find(text) for text in order]
