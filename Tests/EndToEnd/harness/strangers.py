@@ -41,6 +41,12 @@ def in_tls(endpoint: Endpoint, address: str = "127.0.0.1", name: str = "localhos
     return context.wrap_socket(plain, server_hostname=name)
 
 
+def packet(words: list[tuple[bytes, bytes]]) -> bytes:
+    """A startup packet with these parameters, whatever they hold and however often."""
+    body = b"\0\3\0\0" + b"".join(name + b"\0" + value + b"\0" for name, value in words) + b"\0"
+    return struct.pack("!i", len(body) + 4) + body
+
+
 def hello_bytes(endpoint: Endpoint) -> bytes:
     """A ClientHello as one TLS record."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
