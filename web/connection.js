@@ -25,6 +25,8 @@ import { LinkMachine } from "./tunnel.js";
 const bufferedBytes = 256 * 1024;
 /** How soon a full WebSocket is looked at again, if nothing comes before. */
 const pollAfter = 10;
+/** A dial that has waited for so long when the network changes belongs to the old one. */
+const hungAfter = 1_000;
 /** A tunnel that stood for less counts as a try that failed. */
 const steadyAfter = 10_000;
 const backoffFirst = 1_000;
@@ -72,6 +74,9 @@ export class Tunnel {
     #onLinkChange = null;
     #onWake = null;
     #abortDial = null;
+    #dialSince = 0;
+    /** The next dial waits for nothing. */
+    #isHurried = false;
     #isSuspended = false;
     #closing = null;
     #refusals = 0;
@@ -181,13 +186,17 @@ export class Tunnel {
 
     /**
      * The page woke up, or the network came back: asks the relay whether it is there, and dials at
-     * once if a dial was being waited for.
+     * once if a dial was being waited for, or one of the old network hangs.
      *
      * @param {number} [within] Milliseconds until the connection is given up.
      */
     check(within) {
         this.#isSuspended = false;
         this.#wakeUp();
+        if (this.#abortDial !== null && this.#now() - this.#dialSince >= hungAfter) {
+            this.#isHurried = true;
+            this.#abortDial(new DialError("the network is another one now"));
+        }
         if (this.#machine?.isConnected) {
             this.#machine.probe(this.#now(), within);
             this.#pump();
@@ -206,6 +215,10 @@ export class Tunnel {
     }
 
     #sleep(milliseconds) {
+        if (this.#isHurried) {
+            this.#isHurried = false;
+            return Promise.resolve();
+        }
         return new Promise((resolve) => {
             const timer = this.#environment.setTimeout(resolve, milliseconds);
             this.#onWake = () => {
@@ -266,7 +279,10 @@ export class Tunnel {
         socket.binaryType = "arraybuffer";
         try {
             await shake(socket, new AgentHandshake(question), this.#environment, {
-                onStart: (abort) => { this.#abortDial = abort; },
+                onStart: (abort) => {
+                    this.#abortDial = abort;
+                    this.#dialSince = this.#now();
+                },
                 onAnswer: (answer) => {
                     onAnswer(answer);
                     this.#attach(socket);

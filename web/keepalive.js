@@ -70,15 +70,22 @@ export class Keepalive {
      * A long pause between two ticks means that timers were held back or that we slept: then what
      * the peer sent may still wait to be delivered, so it is asked, and not given up at once.
      *
+     * @param {number} now
+     * @param {boolean} [isOwed] Whether the peer has something to acknowledge, which takes it
+     *     100 ms and a round trip: its silence is then asked about early.
      * @returns {boolean} Whether the peer still counts as alive.
      */
-    tick(now) {
+    tick(now, isOwed = false) {
         const pause = now - this.#lastTick;
         this.#lastTick = now;
         if (now < this.#lastHeard || now < this.#lastAsked) this.#clockWentBack(now);
         if (this.#probeDeadline !== null && now >= this.#probeDeadline) return false;
         const silence = now - this.#lastHeard;
-        const { pingAfter, deadAfter, sleepGap } = this.#limits;
+        const { pingAfter, deadAfter, sleepGap, owedAfter, probeWithin } = this.#limits;
+        if (isOwed && silence >= owedAfter && this.#probeDeadline === null) {
+            this.probe(now, Math.max(probeWithin, 4 * (this.roundTrip ?? 0)));
+            return true;
+        }
         if (silence >= pingAfter && pause > sleepGap) {
             this.probe(now);
             return true;

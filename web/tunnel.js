@@ -30,7 +30,9 @@ export const browserLimits = Object.freeze({
     tickEvery: 2_500,
     /** A pause between two ticks from which on we were asleep, and silence proves nothing. */
     sleepGap: 10_000,
-    /** How long a peer that is asked after a sleep may take to answer. */
+    /** Silence of a peer that has something to acknowledge, before it is asked. */
+    owedAfter: 2_500,
+    /** How long a peer that is asked after a sleep, or that owes, may take to answer. */
     probeWithin: 5_000,
 });
 
@@ -508,7 +510,7 @@ export class LinkMachine {
     tick(now) {
         if (!this.isConnected) return true;
         this.#acknowledgeIfDue(now);
-        return this.#keepalive.tick(now);
+        return this.#keepalive.tick(now, this.unacknowledgedBytes > 0);
     }
 
     /** The connection is lost, or is being replaced. Nothing of it is taken any more. */

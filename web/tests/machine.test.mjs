@@ -169,8 +169,15 @@ for (const [what, bytes, code] of [
     });
 }
 
-test("silence is asked about after 10 s, and ends the connection after 25 s", () => {
+/** A link on which nothing waits for an answer. */
+function idle() {
     const machine = opened();
+    machine.receive(numberFrame(FrameType.ack, 0, machine.unacknowledgedBytes), 0);
+    return machine;
+}
+
+test("silence is asked about after 10 s, and ends the connection after 25 s", () => {
+    const machine = idle();
     const isAsking = (now) => chunks(machine, now).flatMap(framesOf)
         .some(({ header }) => header.type === FrameType.ping);
     for (let now = 2500; now < 10_000; now += 2500) {
@@ -183,16 +190,32 @@ test("silence is asked about after 10 s, and ends the connection after 25 s", ()
     assert.equal(machine.tick(25_000), false);
 });
 
+test("a peer that acknowledges nothing is asked after 2.5 s, and has 5 s", () => {
+    const silent = opened();
+    assert.ok(silent.unacknowledgedBytes > 0);
+    assert.ok(silent.tick(2500));
+    assert.ok(chunks(silent, 2500).flatMap(framesOf)
+        .some(({ header }) => header.type === FrameType.ping));
+    assert.ok(silent.tick(5000));
+    assert.equal(silent.tick(7500), false);
+
+    const heard = opened();
+    for (let now = 2500; now < 60_000; now += 2500) {
+        assert.ok(heard.tick(now));
+        heard.receive(numberFrame(FrameType.ping, 0, now), now + 1000);
+    }
+});
+
 test("a sleep is no silence: the peer is asked, and has 5 s", () => {
-    const asleep = opened();
+    const asleep = idle();
     assert.ok(asleep.tick(2500));
     assert.ok(asleep.tick(62_500));
     assert.ok(asleep.tick(65_000));
     assert.equal(asleep.tick(67_500), false);
 
-    const answered = opened();
+    const answered = idle();
     answered.tick(62_500);
-    answered.receive(numberFrame(FrameType.ack, 0, 0), 63_000);
+    answered.receive(numberFrame(FrameType.ping, 0, 1), 63_000);
     assert.ok(answered.tick(67_500));
 });
 

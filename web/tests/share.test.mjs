@@ -358,6 +358,40 @@ test("a tab that was frozen asks at once, and redials where there is no answer",
         await one.close();
     }));
 
+test("`online` gives up a dial that hangs, and dials at once", () =>
+    withRelay(async (relay) => {
+        let skew = 0;
+        const sockets = [];
+        class Hanging extends EventTarget {
+            close() {}
+        }
+        let hangs = false;
+        const surroundings = environment({
+            random: () => 1,
+            now: () => Date.now() + skew,
+            WebSocket: class {
+                constructor(...setup) {
+                    const socket = hangs ? new Hanging() : new WebSocket(...setup);
+                    sockets.push(socket);
+                    return socket;
+                }
+            },
+            // Neither back-off nor the time of a dial ends by itself here.
+            setTimeout: (verb, after) => setTimeout(verb, after >= 1000 ? 1_000_000 : after),
+        });
+        const { one, tunnel, heard } = await shared(relay, { surroundings });
+        hangs = true;
+        tunnel.socket.cut();
+        await heard.until("tunnel-lost");
+        while (sockets.length < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+        hangs = false;
+        skew = 2000;
+        surroundings.page.dispatchEvent(new Event("online"));
+        await heard.until("tunnel-resumed");
+        assert.equal(sockets.length, 3);
+        await one.close();
+    }));
+
 test("`online` ends the wait for the next dial", () =>
     withRelay(async (relay) => {
         const surroundings = environment({ random: () => 1 });
