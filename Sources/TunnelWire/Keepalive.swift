@@ -12,6 +12,8 @@ struct Keepalive: Sendable {
     private(set) var roundTrip: TimeAmount?
     /// A question is on its way, or its answer.
     private(set) var isAsking = false
+    /// Questions that were answered so far.
+    private(set) var answers: UInt64 = 0
 
     init(limits: LinkLimits, now: NIODeadline) {
         self.limits = limits
@@ -44,6 +46,7 @@ struct Keepalive: Sendable {
         guard asked == self.lastAsked, asked <= now else { return }
         self.roundTrip = now - asked
         self.isAsking = false
+        self.answers += 1
     }
 
     /// - Returns: whether the peer counts as alive.

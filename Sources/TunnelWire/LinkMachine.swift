@@ -93,6 +93,8 @@ package struct LinkMachine: Sendable {
     package var roundTrip: TimeAmount? { self.keepalive.roundTrip }
     /// A PING, or counted bytes, wait for an answer of the peer.
     package var isAwaiting: Bool { self.keepalive.isAsking || self.unacknowledgedBytes > 0 }
+    /// Changes with every PONG and every ACK of more bytes.
+    package var answered: UInt64 { self.replay.acknowledged &+ self.keepalive.answers }
     /// Counted bytes that the peer has not acknowledged.
     package var unacknowledgedBytes: Int { Int(self.replay.sent - self.replay.acknowledged) }
     /// Bytes came that were not acknowledged: call ``acknowledge()`` within

@@ -6,7 +6,11 @@ package import NIOCore
 ///              moved, or waited for too long
 ///     trusted ──────────────────────────────▶ suspect
 ///        ▲                                        │
-///        └────────────── bytes came ──────────────┘
+///        └──────────── an answer came ────────────┘
+///
+/// Bytes that come keep a connection from becoming suspect: on a slow one an answer may stand
+/// behind much data. Once it is suspect only an answer clears it: what is heard says nothing of
+/// the other direction, where TCP may be waiting to send the question again.
 ///
 /// A suspicion costs a dial beside the connection and nothing else, so it may be wrong. Pure: the
 /// shell looks every ``every`` and says what it sees. One watch for each connection.
@@ -25,6 +29,8 @@ package struct LinkWatch: Sendable {
     package struct Sight: Sendable {
         /// How often bytes came so far.
         package var heard: UInt64
+        /// Changes with every answer: a PONG, an ACK of more bytes.
+        package var answered: UInt64
         /// Whether a PING or counted bytes wait for an answer.
         package var isAwaiting: Bool
         /// Whether clients wait behind the link.
@@ -35,10 +41,11 @@ package struct LinkWatch: Sendable {
         package var wallClock: Int64
 
         package init(
-            heard: UInt64, isAwaiting: Bool, hasStreams: Bool, roundTrip: TimeAmount?,
+            heard: UInt64, answered: UInt64, isAwaiting: Bool, hasStreams: Bool, roundTrip: TimeAmount?,
             route: Route, wallClock: Int64
         ) {
             self.heard = heard
+            self.answered = answered
             self.isAwaiting = isAwaiting
             self.hasStreams = hasStreams
             self.roundTrip = roundTrip
@@ -71,6 +78,7 @@ package struct LinkWatch: Sendable {
     static let sleepNanoseconds: Int64 = 2_000_000_000
 
     private var isSuspect = false
+    private var answered: UInt64?
     private var heard: UInt64
     /// When bytes came last, as far as looks can tell.
     package private(set) var heardAt: NIODeadline
@@ -103,6 +111,8 @@ package struct LinkWatch: Sendable {
             self.heard = sight.heard
             self.heardAt = now
         }
+        let hasAnswer = self.answered.map { $0 != sight.answered } ?? false
+        self.answered = sight.answered
         if hasHeard || !sight.isAwaiting { self.waitingSince = nil }
         if sight.isAwaiting, self.waitingSince == nil { self.waitingSince = now }
         if hasMoved {
@@ -111,7 +121,7 @@ package struct LinkWatch: Sendable {
             return .suspect
         }
         if self.isSuspect {
-            guard hasHeard else { return .nothing }
+            guard hasAnswer else { return .nothing }
             self.isSuspect = false
             return .trust
         }

@@ -43,14 +43,14 @@ package struct RedialMachine: Sendable {
         var phase = Phase.connecting
     }
 
-    /// From one attempt to the next, a quarter more or less. Ten packets of 60 bytes a second, for
-    /// the length of a grace at most; what a person takes for "at once" is 100 ms.
-    static let interval = TimeAmount.milliseconds(100)
-    /// Attempts at once: as many as begin within ``connectPatience``, and a few that got further.
-    static let maximumAttempts = 18
-    /// An attempt that has not connected by then is older than 15 others that ask the same. Or
-    /// four round trips, whichever is longer.
-    static let connectPatience = TimeAmount.milliseconds(1_500)
+    /// From one attempt to the next, a quarter more or less. What a person takes for "at once" is
+    /// 100 ms, and TLS needs some of it. Twenty packets of 60 bytes a second, for the length of a
+    /// grace at most.
+    static let interval = TimeAmount.milliseconds(50)
+    /// Attempts at once: as many as begin within a second, and a few that got further. One that
+    /// has not connected after a second, or four round trips, is given up: TCP would only now try
+    /// again, and twenty others ask the same.
+    static let maximumAttempts = 24
     /// Connections that TLS or the relay's answer is awaited on; the oldest makes room.
     static let maximumConnected = 3
     /// TLS and the answer, on a relay that is busy with everybody's return.
@@ -87,7 +87,6 @@ package struct RedialMachine: Sendable {
     }
 
     private var patience: TimeAmount { LinkWatch.patience(self.roundTrip) }
-    private var connectPatience: TimeAmount { max(Self.connectPatience, self.patience) }
 
     // MARK: Verbs
 
@@ -111,7 +110,7 @@ package struct RedialMachine: Sendable {
     package mutating func turn(
         now: NIODeadline, using generator: inout some RandomNumberGenerator
     ) -> [Action] {
-        let patience = self.connectPatience
+        let patience = self.patience
         var actions = self.abandon { attempt in now >= attempt.overdueAt(patience) }
         guard self.isDialling, now >= self.notBefore, self.progressEnds(now: now) == nil,
             self.attempts.count < Self.maximumAttempts
@@ -129,7 +128,7 @@ package struct RedialMachine: Sendable {
 
     /// When to call ``turn(now:using:)`` next; nil if nothing is to be waited for.
     package func nextTurn(now: NIODeadline) -> NIODeadline? {
-        let overdue = self.attempts.map { $0.overdueAt(self.connectPatience) }.min()
+        let overdue = self.attempts.map { $0.overdueAt(self.patience) }.min()
         guard self.isDialling else { return overdue }
         guard self.attempts.count < Self.maximumAttempts else { return overdue }
         let next = max(self.notBefore, self.progressEnds(now: now) ?? now)
@@ -214,9 +213,9 @@ extension RedialMachine.Attempt {
         return false
     }
 
-    fileprivate func overdueAt(_ connectPatience: TimeAmount) -> NIODeadline {
+    fileprivate func overdueAt(_ patience: TimeAmount) -> NIODeadline {
         switch self.phase {
-        case .connecting: self.begun + connectPatience
+        case .connecting: self.begun + patience
         case .greeting(let since), .asking(let since): since + RedialMachine.answerPatience
         }
     }

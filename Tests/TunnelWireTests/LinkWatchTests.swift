@@ -9,11 +9,17 @@ struct LinkWatchTests {
         var watch: LinkWatch
         var now = start
         var sight = LinkWatch.Sight(
-            heard: 0, isAwaiting: false, hasStreams: false, roundTrip: .milliseconds(20),
+            heard: 0, answered: 0, isAwaiting: false, hasStreams: false, roundTrip: .milliseconds(20),
             route: .from("192.0.2.1"), wallClock: 0)
 
         init(route: LinkWatch.Route = .from("192.0.2.1")) {
             self.watch = LinkWatch(heard: 0, route: route, now: start)
+        }
+
+        /// The peer answers.
+        mutating func hear() {
+            self.sight.heard += 1
+            self.sight.answered += 16
         }
 
         mutating func look() -> LinkWatch.OnLook {
@@ -59,12 +65,14 @@ struct LinkWatchTests {
         }
     }
 
-    @Test func `a suspicion is told once, and any byte withdraws it`() throws {
+    @Test func `a suspicion is told once, and only an answer withdraws it`() throws {
         var scene = Scene()
         scene.sight.isAwaiting = true
         #expect(scene.look(for: .seconds(3)) != nil)
         #expect(scene.look(for: .seconds(30)) == nil)
         scene.sight.heard += 1
+        #expect(scene.look() == .nothing)
+        scene.hear()
         #expect(scene.look() == .trust)
         #expect(scene.look() == .nothing)
         let found = scene.look(for: .seconds(3))
@@ -97,7 +105,7 @@ struct LinkWatchTests {
         scene.sight.route = .from("198.51.100.1")
         #expect(scene.look() == .suspect)
         #expect(scene.look() == .nothing)
-        scene.sight.heard += 1
+        scene.hear()
         #expect(scene.look() == .trust)
         scene.sight.route = .none
         #expect(scene.look() == .suspect)
@@ -108,7 +116,7 @@ struct LinkWatchTests {
 
     @Test func `bytes of the look that sees another way clear nothing`() {
         var scene = Scene()
-        scene.sight.heard += 1
+        scene.hear()
         scene.sight.route = .from("198.51.100.1")
         #expect(scene.look() == .suspect)
         #expect(scene.look() == .nothing)

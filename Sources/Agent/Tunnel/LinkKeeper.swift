@@ -6,7 +6,7 @@ import TunnelWire
 /// Keeps one link of an agent connected: watches its connection, dials when that is lost or
 /// suspect, says RESUME. Runs a ``LinkWatch`` and a ``RedialMachine``; lives on the link's loop.
 ///
-/// A suspect connection stays until another is about to say RESUME: any byte of it ends the race.
+/// A suspect connection stays until another is about to say RESUME: any answer on it ends the race.
 final class LinkKeeper {
     /// A dial that has not won yet.
     private struct Racer {
@@ -101,7 +101,8 @@ final class LinkKeeper {
         guard self.link.isConnected, var watch = self.watch, let address else { return }
         let now = NIODeadline.now()
         let sight = LinkWatch.Sight(
-            heard: self.link.heard, isAwaiting: self.link.machine.isAwaiting,
+            heard: self.link.heard, answered: self.link.machine.answered,
+            isAwaiting: self.link.machine.isAwaiting,
             hasStreams: self.link.machine.streamCount > 0,
             roundTrip: self.link.machine.roundTrip, route: RouteProbe.route(to: address),
             wallClock: Int64(Date().timeIntervalSince1970 * 1_000_000_000))
