@@ -165,7 +165,7 @@ def test_a_further_link_that_could_not_be_made_is_made_later(
     stays_true("the share stands on what there is", lambda: agent.child.is_running, 2)
     before = relay.metric("links_open")
     proxy.refuses = False
-    wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3, 60)
+    wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3, 90)
     assert before < 3
 
 

@@ -260,10 +260,12 @@ public final class AgentTunnel: Sendable {
     private enum Change: Sendable {
         /// A further link stands.
         case joined(Standing)
-        /// The relay gave it no place, or could not be reached.
+        /// The relay had a link on every event loop that was tried.
+        case hasNoPlace
+        /// The relay could not be reached, or said no.
         case notJoined(index: Int)
-        /// A link is over for good.
-        case ended(index: Int, LinkError?)
+        /// A link is over for good, and for how long it stood.
+        case ended(index: Int, LinkError?, after: TimeAmount)
     }
 
     /// Serves a tunnel until its last link has ended. A further link that fails, or ends while
@@ -282,8 +284,7 @@ public final class AgentTunnel: Sendable {
         return await withTaskGroup(of: Change.self) { group in
             group.addTask { await self.keep(first, goAway) }
             for index in 1..<max(welcome.links, 1) {
-                // The relay hands connections to its event loops in turn, so a few tries do.
-                group.addTask { await self.join(index, welcome, tries: 4 * welcome.links) }
+                group.addTask { await self.join(index, welcome) }
             }
             var standing = 1
             var backoffs: [Int: Backoff] = [:]
@@ -292,27 +293,28 @@ public final class AgentTunnel: Sendable {
             for await change in group {
                 let missing: Int
                 switch change {
+                case .joined(let link) where standing == 0:
+                    self.end(link)
+                    continue
                 case .joined(let link):
-                    guard standing > 0 else {
-                        self.end(link)
-                        continue
-                    }
                     standing += 1
-                    backoffs[link.index] = nil
                     group.addTask { await self.keep(link, goAway) }
+                    continue
+                case .hasNoPlace:
                     continue
                 case .notJoined(let index):
                     missing = index
-                case .ended(let index, let error):
+                case .ended(let index, let error, let time):
                     standing -= 1
                     missing = index
+                    if time >= Self.steadyAfter { backoffs[index] = nil }
                     if let error, final == nil || final?.retry == true { final = error }
                 }
                 if standing == 0 { group.cancelAll() }
                 guard standing > 0, !Task.isCancelled, !isDraining.withLockedValue({ $0 })
                 else { continue }
                 let wait = backoffs[missing, default: Backoff()].next(using: &generator)
-                group.addTask { await self.join(missing, welcome, tries: 1, after: wait) }
+                group.addTask { await self.join(missing, welcome, after: wait) }
             }
             return final
         }
@@ -320,21 +322,23 @@ public final class AgentTunnel: Sendable {
 
     /// Dials until a link lands on an event loop of the relay that has none yet.
     private func join(
-        _ index: Int, _ welcome: HelloOK, tries: Int, after wait: TimeAmount = .zero
+        _ index: Int, _ welcome: HelloOK, after wait: TimeAmount = .zero
     ) async -> Change {
         let join = Hello.Join(tunnel: welcome.tunnel, secret: welcome.tunnelSecret)
         let hello = Hello(agent: self.program, join: join)
         do {
             try await Task.sleep(nanoseconds: UInt64(wait.nanoseconds))
-            for _ in 0..<tries where !Task.isCancelled {
+            // The relay hands connections to its event loops in turn, so a few tries do.
+            for _ in 0..<(4 * welcome.links) where !Task.isCancelled {
                 if let standing = try await self.establish(hello, index: index) {
                     return .joined(standing)
                 }
             }
+            return .hasNoPlace
         } catch {
             // What is wrong is told by the link that stands, once it is lost as well.
+            return .notJoined(index: index)
         }
-        return .notJoined(index: index)
     }
 
     /// Keeps one link until it has ended, and tells what happens to it.
@@ -342,6 +346,7 @@ public final class AgentTunnel: Sendable {
         _ standing: Standing, _ onGoAway: @escaping @Sendable () -> Void
     ) async -> Change {
         let session = standing.welcome.session
+        let since = NIODeadline.now()
         defer { self.service.ended(session) }
         return await withTaskCancellationHandler {
             for await signal in standing.signals {
@@ -356,10 +361,10 @@ public final class AgentTunnel: Sendable {
                 case .expired:
                     self.service.expired(session, link: standing.index)
                 case .ended(let error):
-                    return .ended(index: standing.index, error)
+                    return .ended(index: standing.index, error, after: .now() - since)
                 }
             }
-            return .ended(index: standing.index, nil)
+            return .ended(index: standing.index, nil, after: .now() - since)
         } onCancel: {
             // The clients learn it at once, without waiting for the grace.
             self.end(standing)

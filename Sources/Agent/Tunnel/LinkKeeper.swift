@@ -36,6 +36,8 @@ final class LinkKeeper {
     private var racers: [Int: Racer] = [:]
     private var random = SystemRandomNumberGenerator()
     private var suspectSince: NIODeadline?
+    /// When the relay was heard last before the suspicion.
+    private var silentSince: NIODeadline?
     private var isToldLost = false
     private var isOver = false
     /// RESUMEs in a row that nobody answered: something on the way may swallow them.
@@ -65,6 +67,7 @@ final class LinkKeeper {
     func attached(to channel: any Channel) {
         self.address = channel.remoteAddress
         self.suspectSince = nil
+        self.silentSince = nil
         self.watch = LinkWatch(
             heard: self.link.heard, route: RouteProbe.route(of: channel), now: .now())
         self.watchTimer?.cancel()
@@ -82,6 +85,7 @@ final class LinkKeeper {
         self.tellLost(now: now)
         self.watch = nil
         self.suspectSince = nil
+        self.silentSince = nil
         self.graceTimer?.cancel()
         self.scheduleGrace(in: .seconds(Int64(self.welcome.graceSeconds)))
         switch reason {
@@ -116,10 +120,12 @@ final class LinkKeeper {
             self.link.ask()
         case .suspect:
             self.suspectSince = self.suspectSince ?? now
+            self.silentSince = self.silentSince ?? watch.heardAt
             self.link.ask()
             self.dial(now: now)
         case .trust:
             self.suspectSince = nil
+            self.silentSince = nil
             self.giveUpDialling()
             self.tellResumed()
         }
@@ -130,7 +136,7 @@ final class LinkKeeper {
     private func tellLost(now: NIODeadline) {
         guard !self.isToldLost else { return }
         self.isToldLost = true
-        let silence = now - (self.watch?.heardAt ?? now)
+        let silence = now - (self.silentSince ?? self.watch?.heardAt ?? now)
         self.signals.yield(.lost(silence: silence))
     }
 
