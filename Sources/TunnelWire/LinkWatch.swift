@@ -41,8 +41,8 @@ package struct LinkWatch: Sendable {
         package var wallClock: Int64
 
         package init(
-            heard: UInt64, answered: UInt64, isAwaiting: Bool, hasStreams: Bool, roundTrip: TimeAmount?,
-            route: Route, wallClock: Int64
+            heard: UInt64, answered: UInt64, isAwaiting: Bool, hasStreams: Bool,
+            roundTrip: TimeAmount?, route: Route, wallClock: Int64
         ) {
             self.heard = heard
             self.answered = answered

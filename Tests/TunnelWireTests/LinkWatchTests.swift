@@ -9,8 +9,8 @@ struct LinkWatchTests {
         var watch: LinkWatch
         var now = start
         var sight = LinkWatch.Sight(
-            heard: 0, answered: 0, isAwaiting: false, hasStreams: false, roundTrip: .milliseconds(20),
-            route: .from("192.0.2.1"), wallClock: 0)
+            heard: 0, answered: 0, isAwaiting: false, hasStreams: false,
+            roundTrip: .milliseconds(20), route: .from("192.0.2.1"), wallClock: 0)
 
         init(route: LinkWatch.Route = .from("192.0.2.1")) {
             self.watch = LinkWatch(heard: 0, route: route, now: start)
