@@ -1,5 +1,6 @@
 """How fast a link that was cut, frozen or moved goes on, and what whoever shares is told."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from harness import network, tunnel, wire
 from harness.cluster import Cluster
 from harness.far_share import FarShare, Identity
+from harness.fault_proxy import FaultProxy
 from harness.network import Network
 from harness.tunnel import RawLink
 from harness.waiting import stays_true, wait_for
@@ -152,21 +154,23 @@ def test_an_outage_of_several_links_is_one_line_at_its_begin_and_one_at_its_end(
     assert events(agent, "tunnel_expired") == []
 
 
-def test_a_further_link_that_could_not_be_made_is_made_later(
-    new_relay, new_agent, new_proxy, cluster
-):
+class OneWayIn(FaultProxy):
+    """Refuses whoever comes behind the first."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "accepted" and value == 1:
+            self.refuses = True
+
+
+def test_a_further_link_that_could_not_be_made_is_made_later(new_relay, new_agent, cluster):
     relay = new_relay("--links", "3")
-    proxy = new_proxy(relay.https_port)
-    agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}", wait=False)
-    # The first connection is through; whatever comes next is not.
-    wait_for("the first connection", lambda: proxy.accepted > 0)
-    proxy.refuses = True
-    agent.wait_shared()
-    stays_true("the share stands on what there is", lambda: agent.child.is_running, 2)
-    before = relay.metric("links_open")
-    proxy.refuses = False
-    wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3, 90)
-    assert before < 3
+    with contextlib.closing(OneWayIn(relay.https_port)) as proxy:
+        agent = new_agent(relay, cluster, url=f"https://localhost:{proxy.port}")
+        stays_true("one link serves", lambda: relay.metric("links_open") == 1, 2)
+        proxy.refuses = False
+        wait_for("a link for each event loop", lambda: relay.metric("links_open") == 3, 90)
+        assert agent.stop() == 0
 
 
 # RESUME itself
