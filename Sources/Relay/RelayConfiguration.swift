@@ -56,6 +56,20 @@ public struct RelayConfiguration: Sendable {
     /// Whether every database in a browser takes one client at a time.
     public var isExclusive = false
 
+    /// Whether to start beside a relay that serves the same state, and to take over from it.
+    public var takesOver = false
+    /// How long a relay that was told to stop waits for clients in a query or a transaction. Long
+    /// enough for most queries, and shorter than the 90 s after which systemd loses patience.
+    public var drainTimeout = TimeAmount.seconds(30)
+    /// How long a client that has logged in waits for an agent that is expected back. Longer than
+    /// an agent's first few tries to dial, and shorter than most clients' patience.
+    public var agentWait = TimeAmount.seconds(10)
+    /// How long a client may say and get nothing, between queries and outside of a transaction;
+    /// nil for ever.
+    public var clientIdle: TimeAmount?
+    /// How long a client may be connected, until its first rest after that; nil for ever.
+    public var clientLifetime: TimeAmount?
+
     /// Creates the defaults for a state folder.
     public init(stateFolder: String) {
         self.stateFolder = stateFolder

@@ -53,6 +53,10 @@ public struct Refusal: Error, Hashable, Sendable {
         case shareEnded = "share_ended"
         /// The relay is shutting down.
         case relayStopping = "relay_stopping"
+        /// The client said and got nothing for longer than the relay lets it.
+        case clientIdle = "client_idle"
+        /// The client was connected for as long as the relay lets it.
+        case clientLifetime = "client_lifetime"
         /// Our fault.
         case internalFailure = "internal_failure"
     }
@@ -115,6 +119,10 @@ extension Refusal.Reason {
             "this share has ended; ask for a fresh link"
         case .relayStopping:
             "the server is restarting; reconnect"
+        case .clientIdle:
+            "this connection was idle for too long; connect again"
+        case .clientLifetime:
+            "this connection has been open for as long as the server allows; connect again"
         case .internalFailure:
             "something failed on our side; try again, and tell the operator if it persists"
         }
@@ -127,7 +135,7 @@ extension Refusal.Reason {
         switch self {
         case .addressNotAllowed, .tooManyClients, .ownerFull, .relayFull, .agentOffline,
             .databaseNotServed, .databaseUnreachable, .databaseLoginFailed, .tunnelLost,
-            .shareEnded:
+            .shareEnded, .clientIdle, .clientLifetime:
             true
         case .tlsRequired, .protocolViolation, .protocolVersion, .shareNotNamed, .badShareAddress,
             .shareAddressDisagrees, .invalidPassword, .tooManyAttempts, .tooManyHandshakes,

@@ -114,9 +114,9 @@ public final class SQLiteShareStore: ShareStore {
     /// the owner asked for in the meantime stands.
     private static let upsert = """
         INSERT INTO share (id, kind, name, owner, verifier, auth_method, limits, created_at,
-            expires_at, revoked_at, served_at, generation, database, user)
+            expires_at, revoked_at, served_at, generation, database, user, awaited)
         VALUES (:id, :kind, :name, :owner, :verifier, :auth_method, :limits, :created_at,
-            :expires_at, :revoked_at, :served_at, :generation, :database, :user)
+            :expires_at, :revoked_at, :served_at, :generation, :database, :user, 1)
         ON CONFLICT (id) DO UPDATE SET
             kind = excluded.kind, name = excluded.name,
             verifier = CASE
@@ -126,7 +126,7 @@ public final class SQLiteShareStore: ShareStore {
             expires_at = excluded.expires_at, served_at = excluded.served_at,
             revoked_at = coalesce(share.revoked_at, excluded.revoked_at),
             generation = max(share.generation, excluded.generation),
-            database = excluded.database, user = excluded.user
+            database = excluded.database, user = excluded.user, awaited = 1
         """
 
     /// An owner whose token was revoked while its tunnel was being set up must not get a share

@@ -18,6 +18,9 @@ enum StoreSchema {
             try database.execute(
                 sql: "ALTER TABLE share ADD COLUMN kind TEXT NOT NULL DEFAULT 'agent'")
         }
+        migrator.registerMigration("4 relays that take over") { database in
+            try database.execute(sql: Self.relays)
+        }
         return migrator
     }
 
@@ -55,6 +58,18 @@ enum StoreSchema {
             subject TEXT NOT NULL,
             owner TEXT
         ) STRICT;
+        """
+
+    /// AUTOINCREMENT: a number that was used is never used again, also after its row is gone.
+    private static let relays = """
+        CREATE TABLE relay (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            pid INTEGER NOT NULL,
+            started_at INTEGER NOT NULL,
+            draining_at INTEGER,
+            cancel_port INTEGER
+        ) STRICT;
+        ALTER TABLE share ADD COLUMN awaited INTEGER NOT NULL DEFAULT 0;
         """
 
     /// The partial index is the lease: no two runs of one pair, whoever writes.

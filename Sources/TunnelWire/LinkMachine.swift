@@ -122,13 +122,14 @@ package struct LinkMachine: Sendable {
     ///
     /// - Parameters:
     ///   - now: The time.
+    ///   - isCancel: Whether it concerns a stream that is there: that is taken while draining, too.
     ///   - payload: Makes the JSON of OPEN from the credit that this side grants, in bytes.
     /// - Returns: nil when the link takes no new stream: ended, draining, or full.
     package mutating func open(
-        now: NIODeadline, payload: (_ windowBytes: Int) -> ByteBuffer
+        now: NIODeadline, isCancel: Bool = false, payload: (_ windowBytes: Int) -> ByteBuffer
     ) -> StreamHandle? {
         precondition(self.role == .relay, "only the relay opens streams")
-        guard self.phase != .ended, !self.isDraining, self.lastStreamID < .max,
+        guard self.phase != .ended, !self.isDraining || isCancel, self.lastStreamID < .max,
             self.streams.count < self.limits.maximumStreams, self.hasControlRoom
         else { return nil }
         self.lastStreamID += 1

@@ -5,7 +5,6 @@ import NIOCore
 import Relay
 import ServiceLifecycle
 import SharePolicy
-import UnixSignals
 
 /// `pgshare relay`: the public server.
 struct RelayCommand: AsyncParsableCommand {
@@ -57,6 +56,14 @@ struct RelayCommand: AsyncParsableCommand {
     var exclusive = false
     @OptionGroup(title: "Limits and proxies")
     var limits: RelayLimitOptions
+    @Option(help: "How long to wait for clients when told to stop, 0s to 1h; default: 30s.")
+    var drainTimeout: String?
+    @Flag(help: "Start beside the relay that serves this state, and take its place.")
+    var takeOver = false
+    @Option(help: "End clients that were idle for this long, 1s to 30d; default: never.")
+    var clientIdle: String?
+    @Option(help: "End clients at their first rest after this long, 1s to 30d; default: never.")
+    var clientLifetime: String?
     @Option(help: "text or json; default: text.")
     var logFormat: String?
     @Option(help: "trace, debug, info, notice, warning or error; default: info.")
@@ -74,8 +81,11 @@ struct RelayCommand: AsyncParsableCommand {
             Self.tell(addresses, json: json)
         }
         var group = ServiceGroupConfiguration(
-            services: [relay, HangupService(relay: relay)],
-            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+            services: [
+                .init(service: relay, successTerminationBehavior: .gracefullyShutdownGroup),
+                .init(service: RelaySignals(relay: relay)),
+            ],
+            logger: logger)
         group.logger.logLevel = .warning
         do {
             try await ServiceGroup(configuration: group).run()
@@ -118,6 +128,7 @@ struct RelayCommand: AsyncParsableCommand {
         }
         try await self.setSessions(settings, &configuration)
         try await self.limits.apply(settings, to: &configuration)
+        try await self.setRestarts(settings, &configuration)
         return configuration
     }
 
@@ -140,15 +151,26 @@ struct RelayCommand: AsyncParsableCommand {
         configuration.isExclusive = try await settings.bool(.exclusive, flag: self.exclusive)
     }
 
+    /// What is set of restarts, and of how long clients may stay.
+    private func setRestarts(
+        _ settings: Settings, _ configuration: inout RelayConfiguration
+    ) async throws {
+        configuration.takesOver = try await settings.bool(.takeOver, flag: self.takeOver)
+        configuration.drainTimeout =
+            try await settings.span(.drainTimeout, flag: self.drainTimeout, 0...3_600, "0s to 1h")
+            ?? configuration.drainTimeout
+        let longest = 30 * 86_400
+        configuration.clientIdle = try await settings.span(
+            .clientIdle, flag: self.clientIdle, 1...longest, "1s to 30d")
+        configuration.clientLifetime = try await settings.span(
+            .clientLifetime, flag: self.clientLifetime, 1...longest, "1s to 30d")
+    }
+
     /// A span of 1 s to 1 h; nil when nothing sets it.
     private func span(
         _ settings: Settings, _ key: SettingKey, _ flag: String?
     ) async throws -> TimeAmount? {
-        guard let duration = try await settings.duration(key, flag: flag) else { return nil }
-        guard (Duration.seconds(1)...Duration.seconds(3_600)).contains(duration) else {
-            throw SettingsError.unusableValue(key, expected: "a time from 1s to 1h")
-        }
-        return .seconds(duration.components.seconds)
+        try await settings.span(key, flag: flag, 1...3_600, "1s to 1h")
     }
 
     /// Whose JSON Web Tokens are believed; nil where nothing is said of any.
@@ -189,16 +211,6 @@ struct RelayCommand: AsyncParsableCommand {
     }
 }
 
-/// Reads the certificate again on SIGHUP, which would end the process otherwise.
-private struct HangupService: Service {
-    let relay: Relay
-
-    func run() async {
-        let signals = await UnixSignalsSequence(trapping: .sighup)
-        for await _ in signals.cancelOnGracefulShutdown() { self.relay.reloadCertificate() }
-    }
-}
-
 /// Sends logs to standard error, as the settings say.
 func bootstrapLogs(_ settings: Settings, format: String?, level: String?) async throws {
     let format = try await settings.choice(.logFormat, flag: format, of: LogFormat.self) ?? .text
@@ -207,6 +219,18 @@ func bootstrapLogs(_ settings: Settings, format: String?, level: String?) async 
 }
 
 extension Settings {
+    /// A span of so many seconds; nil when nothing sets it.
+    func span(
+        _ key: SettingKey, flag: String?, _ seconds: ClosedRange<Int>, _ words: String
+    ) async throws -> TimeAmount? {
+        guard let text = try await self.string(key, flag: flag) else { return nil }
+        let duration = text == "0s" ? Duration.zero : Duration(setting: text)
+        guard let whole = duration?.components.seconds, seconds.contains(Int(whole)) else {
+            throw SettingsError.unusableValue(key, expected: "a time from \(words)")
+        }
+        return .seconds(whole)
+    }
+
     /// `HOST:PORT`; an IPv6 host in brackets.
     func listenAddress(
         _ key: SettingKey, flag: String?, default fallback: String

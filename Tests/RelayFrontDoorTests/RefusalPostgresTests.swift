@@ -14,7 +14,8 @@ struct RefusalPostgresTests {
         .ownerFull: "53300", .relayFull: "53300", .agentOffline: "57P03",
         .databaseNotServed: "3D000", .databaseUnreachable: "08001", .databaseLoginFailed: "08004",
         .tunnelLost: "08006",
-        .shareEnded: "57P01", .relayStopping: "57P01", .internalFailure: "XX000",
+        .shareEnded: "57P01", .relayStopping: "57P01",
+        .clientIdle: "57P05", .clientLifetime: "57P01", .internalFailure: "XX000",
     ]
 
     @Test(arguments: Refusal.Reason.allCases)

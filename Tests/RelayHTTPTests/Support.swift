@@ -143,8 +143,8 @@ struct RunningDoor: Sendable {
                 configuration: configuration, group: MultiThreadedEventLoopGroup.singleton,
                 tls: tls, gate: gate, tunnels: EchoTunnels(), pages: EchoPages(),
                 shares: OneShare(), metrics: metrics, isReady: { isReady }, logger: logger,
-                onListening: { address in
-                    announced.yield(address?.port ?? 0)
+                onListening: { channel in
+                    announced.yield(channel.localAddress?.port ?? 0)
                     announced.finish()
                 })
             try await withThrowingTaskGroup { group in

@@ -83,6 +83,7 @@ final class DatabaseBuildDoor: PageDoor {
         guard handler.serve(tunnel.link, on: tunnel.loop) else {
             return tunnel.withoutPage()
         }
+        self.environment.room.serve(share.id, by: tunnel)
         self.environment.metrics.linksOpen.increment(.webSocket)
         channel.closeFuture.whenComplete { [metrics = self.environment.metrics] _ in
             metrics.linksOpen.decrement(.webSocket)
@@ -117,7 +118,10 @@ final class DatabaseBuildDoor: PageDoor {
         self.state.withLockedValue { state in
             if state.tunnels[tunnel.shareID] === tunnel { state.tunnels[tunnel.shareID] = nil }
         }
-        self.directory.tunnelDown(tunnel.shareID, generation: tunnel.generation)
+        let isOffline = self.directory.tunnelDown(tunnel.shareID, generation: tunnel.generation)
+        if isOffline, !self.state.withLockedValue({ $0.isStopping }) {
+            self.environment.agentLeft(tunnel.shareID, tunnel.generation)
+        }
         self.environment.metrics.tunnelsOpen.decrement()
         self.environment.logger.log(
             .info, "database.build's page is gone", [.share: tunnel.shareID.rawValue])
@@ -127,6 +131,15 @@ final class DatabaseBuildDoor: PageDoor {
         let reason = self.environment.refused(error, by: owner)
         handler.close(
             reason.isRetryable ? .serviceRestart : .policyViolation, reason.message)
+    }
+
+    /// The relay drains: no new pages, and clients are ended as soon as they are at rest.
+    func endAtRest(_ reason: Refusal.Reason) {
+        let tunnels = self.state.withLockedValue { state in
+            state.isStopping = true
+            return Array(state.tunnels.values)
+        }
+        for tunnel in tunnels { tunnel.endAtRest(reason) }
     }
 
     /// The relay stops: no new pages, and an end to those that are here.
@@ -198,4 +211,6 @@ final class DatabaseBuildTunnel: ClientAcceptor {
     }
 
     func end(_ reason: Refusal.Reason) { self.host.end(reason) }
+
+    func endAtRest(_ reason: Refusal.Reason) { self.host.endAtRest(reason) }
 }

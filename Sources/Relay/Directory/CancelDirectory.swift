@@ -19,6 +19,15 @@ final class CancelDirectory: Sendable {
         var action: Action
     }
 
+    private struct Elsewhere {
+        var ports: [Int] = []
+        var underWay = 0
+    }
+
+    /// Requests at once that go to relays that drain: strangers can ask for them.
+    private static let maximumElsewhere = 64
+
+    private let elsewhere = NIOLockedValueBox(Elsewhere())
     private let registrations = NIOLockedValueBox<[Int32: Registration]>([:])
 
     /// Creates an empty directory.
@@ -67,6 +76,28 @@ final class CancelDirectory: Sendable {
         let registration = self.registrations.withLockedValue { $0[key.processID] }
         guard let registration, registration.key == key else { return nil }
         return registration.action
+    }
+
+    /// Where other relays of this machine, that drain, take cancel requests.
+    func setPorts(_ ports: [Int]) { self.elsewhere.withLockedValue { $0.ports = ports } }
+
+    /// What a key does that nobody has here, while another relay drains: it is asked. Nil where
+    /// none is, or where too many requests are on their way already.
+    func elsewhere(for key: CancelKey, on group: any EventLoopGroup) -> Action? {
+        let ports = self.elsewhere.withLockedValue { elsewhere -> [Int] in
+            guard !elsewhere.ports.isEmpty, elsewhere.underWay < Self.maximumElsewhere else {
+                return []
+            }
+            elsewhere.underWay += 1
+            return elsewhere.ports
+        }
+        guard !ports.isEmpty else { return nil }
+        return { promise in
+            promise.futureResult.whenComplete { _ in
+                self.elsewhere.withLockedValue { $0.underWay -= 1 }
+            }
+            CancelForward.send(key, to: ports, on: group, promise)
+        }
     }
 
     /// Keys registered now.

@@ -12,8 +12,15 @@ protocol ClientAcceptor: AnyObject, Sendable {
     /// before anything from the channel, refuses by itself from here on, and releases the lease.
     func accept(_ client: AdmittedClient, channel: any Channel)
 
+    /// Whether a client would be served now, and not wait for a tunnel. Any thread.
+    var canAccept: Bool { get }
+
     /// Ends every stream of the tunnel's share: it was revoked or has expired. Any thread.
     func end(_ reason: Refusal.Reason)
+}
+
+extension ClientAcceptor {
+    var canAccept: Bool { true }
 }
 
 /// A client that may open one stream: it named a share, knew its password, and a place was free.
@@ -34,7 +41,7 @@ struct AdmittedClient: Sendable {
     /// SASLFinal and AuthenticationOk, not yet sent.
     let bufferedLoginReply: ByteBuffer
     /// What the client sent behind its password, 0 to 64 KiB: the start of its session.
-    let earlyBytes: ByteBuffer
+    private(set) var earlyBytes: ByteBuffer
     /// Its place among the share's clients.
     let lease: ClientLease
 
@@ -56,5 +63,9 @@ struct AdmittedClient: Sendable {
         self.bufferedLoginReply = bufferedLoginReply
         self.earlyBytes = earlyBytes
         self.lease = lease
+    }
+    /// It has sent more while it waited.
+    mutating func sent(_ bytes: ByteBuffer) {
+        self.earlyBytes.writeImmutableBuffer(bytes)
     }
 }

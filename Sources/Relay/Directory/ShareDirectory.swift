@@ -1,5 +1,6 @@
 import Foundation
 import NIOConcurrencyHelpers
+import NIOCore
 import PostgresWire
 import SharePolicy
 
@@ -22,6 +23,8 @@ final class ShareDirectory: Sendable {
         let isEnded: Bool
         /// Which of the directory's claims brought its tunnel; 0 where none did.
         fileprivate let claim: Int
+        /// Until when its agent is expected back; nil where it is not.
+        let awaitedUntil: NIODeadline?
 
         fileprivate init(
             share: Share,
@@ -29,7 +32,8 @@ final class ShareDirectory: Sendable {
             acceptor: (any ClientAcceptor)? = nil,
             tunnelGeneration: UInt64 = 0,
             isEnded: Bool = false,
-            claim: Int = 0
+            claim: Int = 0,
+            awaitedUntil: NIODeadline? = nil
         ) {
             self.share = share
             self.verifier = verifier
@@ -37,6 +41,7 @@ final class ShareDirectory: Sendable {
             self.tunnelGeneration = tunnelGeneration
             self.isEnded = isEnded
             self.claim = claim
+            self.awaitedUntil = awaitedUntil
         }
 
         /// Whether a client may come in: neither expired, nor revoked, nor ended.
@@ -50,7 +55,8 @@ final class ShareDirectory: Sendable {
             acceptor: (any ClientAcceptor)?,
             tunnelGeneration: UInt64? = nil,
             isEnded: Bool,
-            claim: Int? = nil
+            claim: Int? = nil,
+            awaitedUntil: NIODeadline? = nil
         ) -> Entry {
             let share = share ?? self.share
             let isSameVerifier = share.verifier == self.share.verifier
@@ -60,7 +66,9 @@ final class ShareDirectory: Sendable {
                 acceptor: acceptor,
                 tunnelGeneration: tunnelGeneration ?? self.tunnelGeneration,
                 isEnded: isEnded,
-                claim: claim ?? self.claim
+                claim: claim ?? self.claim,
+                // Nobody is awaited who is here.
+                awaitedUntil: acceptor == nil ? awaitedUntil ?? self.awaitedUntil : nil
             )
         }
     }
@@ -119,14 +127,23 @@ final class ShareDirectory: Sendable {
         }
     }
 
+    /// How long an agent is expected back that was lost without a goodbye, or that served before
+    /// this relay began: an agent that is there has dialled anew by then.
+    static let awaitedFor = TimeAmount.seconds(30)
+
     private let state = NIOLockedValueBox(State())
     private let online: Gauge
+    /// Where clients wait for a tunnel.
+    let room: WaitingRoom
 
     /// Creates an empty directory.
     ///
-    /// - Parameter online: Shows how many shares have a tunnel.
-    init(online: Gauge = Gauge()) {
+    /// - Parameters:
+    ///   - online: Shows how many shares have a tunnel.
+    ///   - agentWait: How long clients wait for an agent that is expected.
+    init(online: Gauge = Gauge(), agentWait: TimeAmount = .seconds(10)) {
         self.online = online
+        self.room = WaitingRoom(patience: agentWait)
     }
 
     /// Takes the lock for a verb that changes something.
@@ -143,6 +160,25 @@ final class ShareDirectory: Sendable {
             switch key {
             case .id(let id): state.entries[id]
             case .name(let name): state.idsByName[name].flatMap { state.entries[$0] }
+            }
+        }
+    }
+
+    /// Who takes a client of that share: its tunnel, or the room where it waits for one; nil where
+    /// none is expected.
+    func acceptor(for entry: Entry, now: NIODeadline) -> (any ClientAcceptor)? {
+        if let acceptor = entry.acceptor { return acceptor }
+        guard let until = entry.awaitedUntil, now < until else { return nil }
+        return AwaitedTunnel(directory: self)
+    }
+
+    /// Agents of these shares are expected back: they did not say goodbye.
+    func expect(_ ids: Set<ShareID>, until: NIODeadline) {
+        self.change { state in
+            for id in ids {
+                guard let entry = state.entries[id], entry.acceptor == nil else { continue }
+                state.insert(
+                    entry.with(acceptor: nil, isEnded: entry.isEnded, awaitedUntil: until))
             }
         }
     }
@@ -213,14 +249,21 @@ final class ShareDirectory: Sendable {
 
     /// A tunnel is down. One that was displaced says nothing about the share any more.
     ///
+    /// - Parameters:
+    ///   - id: Its share.
+    ///   - generation: Its own.
+    ///   - awaitedUntil: Until when its agent is expected back; nil where it is not.
     /// - Returns: Whether the share is offline because of it.
     @discardableResult
-    func tunnelDown(_ id: ShareID, generation: UInt64) -> Bool {
+    func tunnelDown(
+        _ id: ShareID, generation: UInt64, awaitedUntil: NIODeadline? = nil
+    ) -> Bool {
         self.change { state in
             guard let entry = state.entries[id], entry.acceptor != nil,
                 entry.tunnelGeneration == generation
             else { return false }
-            state.insert(entry.with(acceptor: nil, isEnded: entry.isEnded))
+            state.insert(
+                entry.with(acceptor: nil, isEnded: entry.isEnded, awaitedUntil: awaitedUntil))
             return true
         }
     }

@@ -20,7 +20,8 @@ final class CancelHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     func handlerAdded(context: ChannelHandlerContext) {
         let services = self.visit.services
-        guard let action = services.cancels.action(for: self.key) else {
+        let elsewhere = { services.cancels.elsewhere(for: self.key, on: context.eventLoop) }
+        guard let action = services.cancels.action(for: self.key) ?? elsewhere() else {
             services.metrics.cancels.add(.unknown)
             self.visit.close(context: context)
             return

@@ -49,11 +49,19 @@ final class FrontDoor: Sendable {
     ///
     /// - Returns: The listening channel; its `localAddress` has the port where 0 was asked for.
     func start() async throws -> any Channel {
+        let configuration = self.services.configuration
+        return try await self.listen(
+            host: configuration.host, port: configuration.port, isShared: configuration.sharesPort)
+    }
+
+    /// Listens at another address, too.
+    func listen(host: String, port: Int, isShared: Bool) async throws -> any Channel {
         let services = self.services
         let configuration = services.configuration
         let server = try await ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: configuration.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .sharingPort(isShared)
             // A pool that connects at once is taken in with fewer turns of the loop.
             .serverChannelOption(.maxMessagesPerRead, value: 16)
             .childChannelInitializer { channel in
@@ -65,7 +73,7 @@ final class FrontDoor: Sendable {
                     return channel.eventLoop.makeFailedFuture(error)
                 }
             }
-            .bind(host: configuration.host, port: configuration.port)
+            .bind(host: host, port: port)
             .get()
         services.logger.log(
             .info, "the front door listens",

@@ -10,6 +10,9 @@ struct FrontDoorConfiguration: Sendable {
     /// The port to listen on; 0 picks a free one.
     var port = 15_432
 
+    /// Whether a second relay of this user may listen on the same port, to take over.
+    var sharesPort = false
+
     /// The domain below which shares have host names.
     var domain = "localhost"
 

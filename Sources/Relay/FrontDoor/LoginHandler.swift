@@ -227,7 +227,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
         services.admission.loginSucceeded(
             share: target.throttleName, source: self.visit.source)
         do throws(Refusal) {
-            let (entry, acceptor) = try self.findTunnel(target)
+            let (entry, acceptor) = try self.findTunnel(target, now: context.eventLoop.now)
             let share = entry.share
             switch services.admission.arrived(at: share, open: services.metrics.clientsOpen) {
             case .refused(let reason):
@@ -243,7 +243,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// Asks again: the share may have ended while its client looked for the password.
     private func findTunnel(
-        _ target: Target
+        _ target: Target, now: NIODeadline
     ) throws(Refusal) -> (ShareDirectory.Entry, any ClientAcceptor) {
         let services = self.visit.services
         guard !services.isStopping else {
@@ -257,7 +257,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
         guard entry.share.limits.admits(address: self.visit.address?.ipAddress) else {
             throw Refusal(.addressNotAllowed, detail: "not in the share's networks")
         }
-        guard let acceptor = entry.acceptor else {
+        guard let acceptor = services.directory.acceptor(for: entry, now: now) else {
             throw Refusal(.agentOffline, detail: "no tunnel")
         }
         return (entry, acceptor)

@@ -21,7 +21,8 @@ extension Refusal.Reason {
         case .databaseUnreachable: .cannotEstablishConnection
         case .databaseLoginFailed: .connectionRejected
         case .tunnelLost: .connectionFailure
-        case .shareEnded, .relayStopping: .adminShutdown
+        case .shareEnded, .relayStopping, .clientLifetime: .adminShutdown
+        case .clientIdle: .idleSessionTimeout
         case .internalFailure: .internalError
         }
     }

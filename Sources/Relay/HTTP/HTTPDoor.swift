@@ -1,3 +1,5 @@
+import Foundation
+import HTTPTypes
 import Hummingbird
 import HummingbirdCore
 package import Logging
@@ -7,9 +9,8 @@ import SharePolicy
 
 /// The relay's HTTPS port: the API, health, metrics, and the door of the tunnels.
 ///
-/// Stopping (graceful shutdown of its task) closes the listening socket and idle connections, then
-/// waits for the rest. Tunnels are asked through a `ChannelShouldQuiesceEvent` in their pipeline:
-/// whoever took them over ends them within its own bound.
+/// Stopping (graceful shutdown of its task, or closing the channel that it was told of) ends what is
+/// no tunnel. Tunnels go on: whoever took them over ends them.
 package struct HTTPDoor: Service {
     private let configuration: HTTPDoorConfiguration
     private let group: any EventLoopGroup
@@ -20,7 +21,7 @@ package struct HTTPDoor: Service {
     private let routes: HTTPRoutes
     private let metrics: RelayMetrics
     private let logger: Logger
-    private let onListening: @Sendable (SocketAddress?) async -> Void
+    private let onListening: @Sendable (any Channel) async -> Void
 
     /// Prepares the door; ``run()`` opens it.
     ///
@@ -35,7 +36,7 @@ package struct HTTPDoor: Service {
     ///   - metrics: Counted here, and shown at `/metrics`.
     ///   - isReady: Whether all doors are bound and the store answers; asked at `/readyz`.
     ///   - logger: For what goes wrong.
-    ///   - onListening: Called once, with the bound address.
+    ///   - onListening: Called once, with the listening channel.
     package init(
         configuration: HTTPDoorConfiguration,
         group: any EventLoopGroup,
@@ -47,7 +48,7 @@ package struct HTTPDoor: Service {
         metrics: RelayMetrics,
         isReady: @escaping @Sendable () async -> Bool,
         logger: Logger,
-        onListening: @escaping @Sendable (SocketAddress?) async -> Void
+        onListening: @escaping @Sendable (any Channel) async -> Void
     ) {
         self.configuration = configuration
         self.group = group
@@ -76,23 +77,46 @@ package struct HTTPDoor: Service {
         // closed, which is none of ours. Failed requests are logged by AnswerMiddleware.
         var quiet = self.logger
         quiet.logLevel = .critical
-        let application = Application(
-            router: self.routes.router(),
-            server: HTTPServerBuilder { responder in
-                HTTPDoorChannel(
-                    responder: responder, tls: self.tls, limits: limits, gate: self.gate,
-                    tunnels: self.tunnels, pages: self.pages, metrics: self.metrics,
-                    logger: self.logger, pending: pending, proxies: self.configuration.proxies)
-            },
-            configuration: ApplicationConfiguration(
-                address: .hostname(self.configuration.host, port: self.configuration.port),
-                serverName: nil,
-                availableConnectionsDelegate: .maximum(limits.maximumConnections, logger: quiet)),
-            onServerRunning: { [onListening = self.onListening] channel in
-                await onListening(channel.localAddress)
-            },
-            eventLoopGroupProvider: .shared(self.group),
+        let server = HTTPServer(
+            configuration: self.configuration, group: self.group,
+            child: HTTPDoorChannel(
+                responder: self.responder(quiet), tls: self.tls, limits: limits, gate: self.gate,
+                tunnels: self.tunnels, pages: self.pages, metrics: self.metrics,
+                logger: self.logger, pending: pending, proxies: self.configuration.proxies),
             logger: quiet)
-        try await application.run()
+        try await server.run(onListening: self.onListening)
+    }
+
+    /// Answers requests by the routes.
+    private func responder(_ logger: Logger) -> HTTPDoorChannel.Responder {
+        let routes = self.routes.router().buildResponder()
+        return { request, writer, channel in
+            let context = BasicRequestContext(
+                source: ApplicationRequestContextSource(channel: channel, logger: logger))
+            var response = try await routes.respond(to: request, context: context)
+            response.headers[.date] = Self.date(of: .now)
+            try await writer.write(response: response.head, body: response.body)
+        }
+    }
+
+    private static let days = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
+    private static let months = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ]
+
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`. Source: RFC 9110, section 5.6.7.
+    static func date(of date: Date) -> String {
+        var calendar = Calendar(identifier: .gregorian)
+        calendar.timeZone = .gmt
+        let parts = calendar.dateComponents(
+            [.weekday, .day, .month, .year, .hour, .minute, .second], from: date)
+        func two(_ number: Int?) -> String {
+            let text = String(number ?? 0)
+            return text.count < 2 ? "0" + text : text
+        }
+        let time = [parts.hour, parts.minute, parts.second].map(two).joined(separator: ":")
+        let day = Self.days[(parts.weekday ?? 1) - 1]
+        let month = Self.months[(parts.month ?? 1) - 1]
+        return "\(day), \(two(parts.day)) \(month) \(parts.year ?? 1970) \(time) GMT"
     }
 }

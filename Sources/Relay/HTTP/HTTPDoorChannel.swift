@@ -47,7 +47,12 @@ struct HTTPDoorChannel: HTTPChannelHandler {
 
     func handle(value: Value, logger: Logger) async {
         do {
-            switch try await value.upgraded.get() {
+            let upgraded = try await withTaskCancellationHandler {
+                try await value.upgraded.get()
+            } onCancel: {
+                value.channel.close(promise: nil)
+            }
+            switch upgraded {
             case .tunnel: break
             case .http(let channel): await self.handleHTTP(asyncChannel: channel, logger: logger)
             }

@@ -11,6 +11,8 @@ package struct HTTPDoorConfiguration: Hashable, Sendable {
     package var proxies = TrustedProxies()
     /// What a stranger may use.
     package var limits = HTTPDoorLimits()
+    /// Whether a second relay of this user may listen on the same port, to take over.
+    package var sharesPort = false
 
     package init(host: String, port: Int) {
         self.host = host

@@ -13,6 +13,10 @@ final class SessionHost: ClientAcceptor {
     private let shell: NIOLoopBound<SessionShell>
     private let environment: TunnelEnvironment
     private let lastNumber = Atomic<UInt32>(0)
+    private let clients = Atomic<Int>(0)
+
+    /// Whether it has no clients.
+    var isEmpty: Bool { self.clients.load(ordering: .acquiring) == 0 }
 
     /// Takes over an engine. On its event loop.
     ///
@@ -46,10 +50,12 @@ final class SessionHost: ClientAcceptor {
         }
         let environment = self.environment
         environment.metrics.streamsOpen.increment()
+        self.clients.wrappingAdd(1, ordering: .acquiringAndReleasing)
         let handler = SessionClientHandler(
             id: id, way: SessionWay(shell: self.shell, loop: self.loop, isHere: isHere),
             loginReply: client.bufferedLoginReply,
             onEnd: {
+                self.clients.wrappingSubtract(1, ordering: .acquiringAndReleasing)
                 environment.cancels.remove(key)
                 client.lease.release()
                 environment.metrics.streamsOpen.decrement()
@@ -76,6 +82,11 @@ final class SessionHost: ClientAcceptor {
 
     func end(_ reason: Refusal.Reason) {
         self.loop.execute { self.shell.value.end(reason) }
+    }
+
+    /// Ends every client as soon as it is at rest. Any thread.
+    func endAtRest(_ reason: Refusal.Reason) {
+        self.loop.execute { self.shell.value.endAtRest(reason) }
     }
 
     /// The engine is away for a while, or back. On its event loop.

@@ -10,22 +10,25 @@ final class SessionShell {
     private static let openTimeout = TimeAmount.seconds(45)
 
     /// One client, and what was decided for it but not handed over yet.
-    private struct Seat {
+    struct Seat {
         let peer: SessionPeer
         var orders: [SessionOrder] = []
         var isDirty = false
+        let arrivedAt: NIODeadline
+        /// When bytes of it or for it were seen last.
+        var activeAt: NIODeadline
     }
 
     private let engine: any EngineLink
     private let shareID: ShareID
     private let limits: SessionLimits
-    private let loop: any EventLoop
-    private let environment: TunnelEnvironment
+    let loop: any EventLoop
+    let environment: TunnelEnvironment
 
     /// Nil until the engine has answered.
-    private var machine: SharedSession?
-    private var seats: [SessionClientID: Seat] = [:]
-    private var early = EarlyClients()
+    var machine: SharedSession?
+    var seats: [SessionClientID: Seat] = [:]
+    var early = EarlyClients()
     private var dirty: [SessionClientID] = []
     private var clock = SessionClock()
     private var timer: (at: NIODeadline, task: Scheduled<Void>)?
@@ -34,6 +37,9 @@ final class SessionShell {
     private var waiting = 0
     private var page = PageEvents()
     private var end: EngineEnd?
+    /// Why every client is ended at its next rest; nil while none is.
+    var ending: Refusal.Reason?
+    var restTimer: Scheduled<Void>?
 
     init(
         engine: any EngineLink, shareID: ShareID, limits: SessionLimits, loop: any EventLoop,
@@ -62,8 +68,11 @@ final class SessionShell {
     func arrived(
         _ id: SessionClientID, _ arrival: SessionArrival, _ bytes: ByteBuffer, _ peer: SessionPeer
     ) {
-        self.seats[id] = Seat(peer: peer)
+        let now = self.loop.now
+        self.seats[id] = Seat(peer: peer, arrivedAt: now, activeAt: now)
         if let end { return self.refuse(id, end) }
+        if let ending { return self.refuse(id, EngineEnd(ending)) }
+        self.lookAtRestLater()
         self.page.connected(id, arrival)
         if self.machine == nil || self.clock.isStopped {
             let deadline = self.loop.now + self.limits.waitTimeout
@@ -82,13 +91,14 @@ final class SessionShell {
         self.machine?.received(bytes, from: id, now: self.now)
     }
 
-    private func refuse(_ id: SessionClientID, _ end: EngineEnd) {
+    func refuse(_ id: SessionClientID, _ end: EngineEnd) {
         self.order(.write(end.error.encoded(), credit: 0), id)
         self.order(.close, id)
         self.flushClients()
     }
 
     func received(_ bytes: ByteBuffer, from id: SessionClientID) {
+        self.seats[id]?.activeAt = self.loop.now
         guard !self.early.receive(bytes, from: id) else { return self.tellNow(.pause, id) }
         self.machine?.received(bytes, from: id, now: self.now)
         self.settle()
@@ -120,15 +130,17 @@ final class SessionShell {
         self.engine.close(reason)
     }
 
+    var isOver: Bool { self.end != nil }
+
     // MARK: Performing
 
-    private var now: NIODeadline { self.clock.now(self.loop.now) }
+    var now: NIODeadline { self.clock.now(self.loop.now) }
 
     /// Performs what the machine decided, until it has decided nothing more.
     ///
     /// - Parameter flushing: Whether clients get it now; the rest of a read of the engine may
     ///   follow at once.
-    private func settle(flushing: Bool = true) {
+    func settle(flushing: Bool = true) {
         // What happens while something is performed is performed behind it.
         guard !self.isSettling else { return }
         self.isSettling = true
@@ -138,6 +150,7 @@ final class SessionShell {
             while let next = action {
                 self.perform(next)
                 action = self.machine?.nextAction()
+                if action == nil, self.endThoseAtRest() { action = self.machine?.nextAction() }
             }
             self.tellPage()
             self.engine.flush()
@@ -155,6 +168,7 @@ final class SessionShell {
             if self.seats[id] == nil {
                 self.engine.credit(credit)
             } else {
+                self.seats[id]?.activeAt = self.loop.now
                 self.order(.write(bytes, credit: credit), id)
             }
         case .credit(let bytes): self.engine.credit(bytes)
@@ -253,6 +267,8 @@ final class SessionShell {
         self.timer = nil
         self.openTimer?.cancel()
         self.openTimer = nil
+        self.restTimer?.cancel()
+        self.restTimer = nil
     }
 
     // MARK: Telling

@@ -26,6 +26,9 @@ final class ClientStream {
     private var key: CancelKey?
     private var deadline: Scheduled<Void>?
     private var isAccepted = false
+    private var isGreeted = false
+    private var number: Int?
+    private let rest: RestWatch
 
     init(client: AdmittedClient, channel: any Channel, environment: TunnelEnvironment) {
         self.lease = client.lease
@@ -34,6 +37,7 @@ final class ClientStream {
         self.environment = environment
         self.loginReply = client.bufferedLoginReply
         self.greeting = GreetingMachine(replacement: nil)
+        self.rest = RestWatch(limits: environment.clientLimits(), on: channel.eventLoop)
     }
 
     /// Opens the stream on the link of that seat, here or on another event loop.
@@ -48,6 +52,8 @@ final class ClientStream {
             }
         // What a client sent behind its password belongs to its session.
         splice.inject(client.earlyBytes)
+        guard self.splice != nil else { return }
+        self.number = self.environment.roster.enter(self, on: self.channel.eventLoop)
     }
 
     private func startHere(
@@ -172,9 +178,26 @@ final class ClientStream {
         self.greetingBytes = ByteBuffer()
         self.deadline?.cancel()
         self.deadline = nil
+        guard let splice else { return }
+        self.rest.watch(splice) { reason in self.leave(reason) }
     }
 
     // MARK: The end
+
+    /// Ends the client where nothing is cut: before its greeting is over, or at rest. On its event
+    /// loop.
+    func endAtRest(_ reason: Refusal.Reason) {
+        guard self.splice != nil else { return }
+        guard self.isGreeted else { return self.refuse(reason) }
+        self.rest.end(reason)
+    }
+
+    private func leave(_ reason: Refusal.Reason) {
+        self.environment.metrics.refusals.add(reason)
+        var bytes = self.takeLoginReply()
+        reason.postgresError.write(into: &bytes)
+        self.splice?.leave(saying: bytes)
+    }
 
     private func happened(_ event: SpliceHandler.Event) {
         switch event {
@@ -222,6 +245,8 @@ final class ClientStream {
     private func over() {
         self.deadline?.cancel()
         self.deadline = nil
+        self.rest.stop()
+        if let number { self.environment.roster.leave(number) }
         if let key { self.environment.cancels.remove(key) }
         self.lease.release()
         self.environment.metrics.streamsOpen.decrement()
@@ -273,7 +298,7 @@ final class StreamTarget: Sendable {
             let request = self.link.value.open(
                 { window in
                     Open(window: window, cancel: handle.id, after: offsets.accepted)
-                }, port: port)
+                }, isCancel: true, port: port)
             guard let request else { return promise.succeed() }
             let link = self.link
             promise.futureResult.hop(to: self.linkLoop).whenComplete { _ in

@@ -44,6 +44,17 @@ final class RelayTunnel: ClientAcceptor {
         var isOver = false
         /// The last link has ended, and that was said.
         var isEmpty = false
+        var farewell = Farewell.lost
+    }
+
+    /// How the agent went, as far as that is known.
+    enum Farewell: Sendable {
+        /// It was away for longer than the grace: it may be gone for good.
+        case lost
+        /// The tunnel broke, and an agent then dials anew.
+        case broken
+        /// It said goodbye.
+        case goodbye
     }
 
     let id = TunnelSecret.random()
@@ -135,6 +146,26 @@ final class RelayTunnel: ClientAcceptor {
         }
     }
 
+    /// How a link ended: what the agent said, or was told. The clearest word counts.
+    func ended(with error: LinkError?) {
+        self.state.withLockedValue { state in
+            if error?.code == LinkError.agentStopped {
+                state.farewell = .goodbye
+            } else if error?.retry == true, case .lost = state.farewell {
+                state.farewell = .broken
+            }
+        }
+    }
+
+    var farewell: Farewell { self.state.withLockedValue { $0.farewell } }
+
+    /// Whether no link takes new streams: the agent has moved on, or is about to.
+    var isDraining: Bool {
+        self.state.withLockedValue { state in
+            !state.seats.isEmpty && state.seats.allSatisfy(\.isDraining)
+        }
+    }
+
     private func seat(for loop: any EventLoop) -> Seat? {
         let seats = self.state.withLockedValue { $0.seats.filter { !$0.isDraining } }
         let connected = seats.filter(\.isConnected)
@@ -164,16 +195,18 @@ final class RelayTunnel: ClientAcceptor {
 
     // MARK: ClientAcceptor
 
-    func accept(_ client: AdmittedClient, channel: any Channel) {
-        if self.isBrowser {
-            guard let host = self.state.withLockedValue({ $0.host }) else {
-                return ClientStream.refuse(.agentOffline, client, channel: channel)
-            }
-            return host.accept(client, channel: channel)
+    var canAccept: Bool {
+        self.state.withLockedValue { state in
+            self.isBrowser ? state.host != nil : state.seats.contains { !$0.isDraining }
         }
-        guard let seat = self.seat(for: channel.eventLoop) else {
-            ClientStream.refuse(.agentOffline, client, channel: channel)
-            return
+    }
+
+    func accept(_ client: AdmittedClient, channel: any Channel) {
+        let host = self.state.withLockedValue { $0.host }
+        if let host { return host.accept(client, channel: channel) }
+        guard !self.isBrowser, let seat = self.seat(for: channel.eventLoop) else {
+            // Its first link is about to stand, or it drains: another tunnel follows.
+            return self.environment.room.hold(client, channel: channel) { self }
         }
         let stream = ClientStream(client: client, channel: channel, environment: self.environment)
         stream.start(client, on: seat)
@@ -197,6 +230,27 @@ final class RelayTunnel: ClientAcceptor {
             code: reason.code, message: reason.message, retry: reason.isRetryable)
         for seat in seats {
             seat.loop.execute { seat.link.value.end(error, reset: reset) }
+        }
+    }
+
+    /// Ends a browser's clients as soon as they are at rest.
+    func endAtRest(_ reason: Refusal.Reason) {
+        self.state.withLockedValue { $0.host }?.endAtRest(reason)
+    }
+
+    /// Ends the links that drain and have no stream left. A browser's has always one: it ends with
+    /// its last client.
+    func endEmptyLinks(_ reason: Refusal.Reason) {
+        let (seats, host) = self.state.withLockedValue { ($0.seats, $0.host) }
+        let refusal = TunnelRefusal.Reason(ending: reason, expiresAt: self.expiresAt, now: Date())
+        let error = LinkError(
+            code: refusal.code, message: refusal.message, retry: refusal.isRetryable)
+        for seat in seats where seat.isDraining {
+            seat.loop.execute {
+                let link = seat.link.value
+                guard link.machine.streamCount == 0 || host?.isEmpty == true else { return }
+                link.end(error, reset: .tunnelLost)
+            }
         }
     }
 
@@ -233,6 +287,14 @@ struct TunnelEnvironment: Sendable {
     let cancels: CancelDirectory
     let metrics: RelayMetrics
     let logger: Logger
+    /// Who has a backend now.
+    var roster = ClientRoster()
+    /// Where clients wait for a tunnel.
+    var room = WaitingRoom()
+    /// How long clients may stay; those that come from now on.
+    var clientLimits: @Sendable () -> ClientLimits = { ClientLimits() }
+    /// Told of a share, and of the generation of its tunnel, when its agent has said goodbye.
+    var agentLeft: @Sendable (ShareID, UInt64) -> Void = { _, _ in }
 
     /// Counts and logs that a tunnel of an owner is turned away.
     ///

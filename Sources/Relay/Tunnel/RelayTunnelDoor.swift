@@ -84,7 +84,7 @@ final class RelayTunnelDoor: TunnelDoor {
             return self.refuse(.takenOver, connection)
         case .serving(let displaced):
             if let displaced = displaced as? RelayTunnel {
-                self.environment.metrics.takeOvers.add()
+                if !displaced.isDraining { self.environment.metrics.takeOvers.add() }
                 self.displace(displaced)
             } else {
                 displaced?.end(.tunnelLost)
@@ -103,7 +103,9 @@ final class RelayTunnelDoor: TunnelDoor {
     }
 
     /// A newer tunnel of the owner took over. Clients of the old one cannot move: they are told.
+    /// One that drains is not in the way: it goes on until its last client has left.
     private func displace(_ old: RelayTunnel) {
+        guard !old.isDraining else { return }
         self.registry.remove(old)
         for session in old.sessions { self.registry.remove(session: session) }
         old.endLinks(telling: .takenOver, reset: .tunnelLost)
@@ -146,6 +148,7 @@ final class RelayTunnelDoor: TunnelDoor {
         if connection.answer(welcome.frame, handler: handler) {
             link.attach(handler)
             if let session { tunnel.openSession(on: link, limits: session) }
+            self.environment.room.serve(tunnel.shareID, by: tunnel)
         } else {
             link.end(nil, reset: .tunnelLost)
         }
@@ -261,7 +264,14 @@ final class RelayTunnelDoor: TunnelDoor {
 
     private func tunnelOver(_ tunnel: RelayTunnel) {
         self.registry.remove(tunnel)
-        self.directory.tunnelDown(tunnel.shareID, generation: tunnel.generation)
+        var isAwaited = false
+        if case .broken = tunnel.farewell { isAwaited = true }
+        let isOffline = self.directory.tunnelDown(
+            tunnel.shareID, generation: tunnel.generation,
+            awaitedUntil: isAwaited ? .now() + ShareDirectory.awaitedFor : nil)
+        if isOffline, !isAwaited, !self.registry.isStopping {
+            self.environment.agentLeft(tunnel.shareID, tunnel.generation)
+        }
         self.environment.metrics.tunnelsOpen.decrement()
         self.environment.logger.log(
             .info, "tunnel down",
@@ -316,6 +326,7 @@ private final class RelayLinkKeeper: LinkDelegate {
     func linkEnded(_ link: Link, error: LinkError?) {
         self.markDisconnected()
         self.tunnel.countTraffic(on: link.eventLoop)
+        self.tunnel.ended(with: error)
         if error == nil { self.door.environment.metrics.linksLost.add() }
         self.door.linkEnded(self.tunnel, session: self.session)
     }

@@ -163,9 +163,15 @@ package final class Link: StreamSink {
 
     /// Opens a stream. Relay only.
     ///
+    /// - Parameters:
+    ///   - open: Makes OPEN from the credit that this side grants.
+    ///   - isCancel: Whether it cancels what runs on a stream of this link.
+    ///   - port: The stream's near end.
     /// - Returns: nil if the link takes none.
-    package func open(_ open: (_ windowBytes: Int) -> Open, port: any StreamPort) -> StreamHandle? {
-        let handle = self.machine.open(now: .now()) { open($0).payload }
+    package func open(
+        _ open: (_ windowBytes: Int) -> Open, isCancel: Bool = false, port: any StreamPort
+    ) -> StreamHandle? {
+        let handle = self.machine.open(now: .now(), isCancel: isCancel) { open($0).payload }
         guard let handle else { return nil }
         self.bind(handle, to: port)
         self.scheduleFlush()

@@ -3,8 +3,8 @@ package import TunnelWire
 
 /// The last handler of a client's or backend's channel: moves its bytes to a stream and back.
 ///
-/// Nothing is parsed here. While a connection greets, a ``Stage`` looks at one direction; it is
-/// dropped as soon as it says so.
+/// Nothing is parsed here but the heads of a client's messages (``ClientRest``). While a connection
+/// greets, a ``Stage`` looks at one direction; it is dropped as soon as it says so.
 ///
 /// - The source is paused while the stream's queue is full: `read` waits.
 /// - Credit is returned when the far socket has taken the bytes: a promise every
@@ -72,9 +72,12 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
     private var writesUnderWay = 0
     /// The stream has ended: close once the far socket has taken everything.
     private var closesAfterWrites = false
-    /// The last eight bytes that were delivered, the newest lowest.
-    private var tail: UInt64 = 0
-    private var hasDelivered = false
+    /// Of a client: whether it may be ended without cutting anything in the middle.
+    private var rest = ClientRest()
+    /// Bytes came or went since the last ``takeActivity()``.
+    private var isActive = false
+    /// Told whenever bytes were delivered and the client is at rest; nil while nobody asks.
+    package var onRest: (() -> Void)?
     /// The far socket sent its EOF, and FIN is on its way.
     private var isInputOver = false
     private var isClosed = false
@@ -98,6 +101,10 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
 
     private func sendToStream(_ bytes: ByteBuffer) {
         guard let handle, !self.isInputOver else { return }
+        if self.side == .client {
+            self.isActive = true
+            self.rest.sent(bytes)
+        }
         if !self.sink.send(handle, bytes) { self.isSourcePaused = true }
     }
 
@@ -177,25 +184,27 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
 
     package func deliver(_ bytes: ByteBuffer) {
         if self.deliveryStage != nil { return self.stageDelivery(bytes) }
-        self.rememberTail(of: bytes)
+        if self.side == .client {
+            self.isActive = true
+            self.rest.delivered(bytes)
+        }
         self.write(bytes, consuming: bytes.readableBytes)
     }
 
-    private func rememberTail(of bytes: ByteBuffer) {
-        self.hasDelivered = true
-        let end = bytes.writerIndex
-        if bytes.readableBytes >= 8, let last: UInt64 = bytes.getInteger(at: end - 8) {
-            self.tail = last
-        } else {
-            for byte in bytes.readableBytesView { self.tail = self.tail << 8 | UInt64(byte) }
-        }
-    }
+    /// Whether a message of the relay's own may follow what was delivered.
+    package var isBetweenMessages: Bool { self.rest.isBetweenMessages }
 
-    /// Whether the last thing delivered was a ReadyForQuery (`Z`, length 5, one status byte), or
-    /// nothing yet: then a message of the relay's own may follow. In the middle of a row it
-    /// would be taken for data.
-    package var isBetweenMessages: Bool {
-        !self.hasDelivered || (self.tail >> 8) & 0xFF_FFFF_FFFF == 0x5A_0000_0005
+    /// Whether the client is between queries, outside of a transaction, and nothing of it is under
+    /// way in either direction.
+    package var isAtRest: Bool { self.rest.isAtRest && !self.isInputOver && !self.isClosed }
+
+    /// Whether the client has asked for anything yet.
+    package var hasAsked: Bool { self.rest.hasAsked }
+
+    /// Whether bytes came or went since this was asked last.
+    package func takeActivity() -> Bool {
+        defer { self.isActive = false }
+        return self.isActive
     }
 
     private func stageDelivery(_ bytes: ByteBuffer) {
@@ -205,7 +214,7 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
             self.write(passed, consuming: count)
         case .last(let passed):
             self.deliveryStage = nil
-            self.rememberTail(of: passed)
+            self.rest.greeted(passed)
             self.write(passed, consuming: count)
         case .ended, nil:
             // What still comes must not follow what the stage said last.
@@ -252,7 +261,10 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         self.sink.reset(handle, StreamReset(.closed))
     }
 
-    package func flush() { self.context?.flush() }
+    package func flush() {
+        self.context?.flush()
+        if let onRest, self.isAtRest { onRest() }
+    }
 
     package func deliverEnd() {
         switch self.side {
@@ -284,6 +296,17 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
     /// Writes a last message for the client, then closes.
     package func writeLast(_ bytes: ByteBuffer) {
         self.context?.write(Self.wrapOutboundOut(bytes), promise: nil)
+    }
+
+    /// Ends a client from this side, at rest: it reads `bytes` last, and its backend sees it go.
+    package func leave(saying bytes: ByteBuffer) {
+        guard !self.isInputOver, !self.isClosed else { return }
+        self.onRest = nil
+        self.inputOver()
+        // What still comes must not follow what was said last.
+        self.deliveryStage = { _ in .ended }
+        self.writeLast(bytes)
+        self.closeAfterWrites()
     }
 
     /// Closing drops what waits in the socket, so a slow client is given time for the rest.

@@ -47,6 +47,10 @@ enum SettingKey: String, CaseIterable, Sendable {
     case maxFailureEntries = "max-failure-entries"
     case maxShares = "max-shares"
     case maxSharesAnOwner = "max-shares-an-owner"
+    case drainTimeout = "drain-timeout"
+    case takeOver = "take-over"
+    case clientIdle = "client-idle"
+    case clientLifetime = "client-lifetime"
     case transport
     case sourcePassword = "source-password"
     case targetPassword = "target-password"
@@ -87,7 +91,7 @@ enum SettingKey: String, CaseIterable, Sendable {
             .maxClientsAnOwner, .maxFailureEntries, .maxShares, .maxSharesAnOwner,
             .yes, .schemaOnly, .dataOnly, .schema, .excludeSchema, .table, .verify, .method, .jobs,
             .ownership, .jwtIssuer, .jwtAudience, .jwtJWKS, .jwtSecretFile, .replace, .noKeep,
-            .noAnalyze:
+            .noAnalyze, .drainTimeout, .takeOver, .clientIdle, .clientLifetime:
             false
         }
     }

@@ -63,13 +63,13 @@ class Relay:
         self._tokens: dict[str, str] = {}
         self.start()
 
-    def start(self) -> None:
+    def start(self, *once: str) -> None:
         """Starts it; a second start comes back on the ports of the first."""
         self.child = Child(
             [
                 tools.pgshare_binary(), "relay", "--state", str(self.state),
                 "--postgres-listen", f"127.0.0.1:{self.postgres_port}",
-                "--https-listen", f"{self.https_host}:{self.https_port}", "--json", *self.more,
+                "--https-listen", f"{self.https_host}:{self.https_port}", "--json", *self.more, *once,
             ],
             self.environment,
         )  # fmt: skip
@@ -77,6 +77,12 @@ class Relay:
         self.postgres_port = _address(line["postgres"]).port
         self.https_port = _address(line["https"]).port
         self.ca_file = self._own_ca_file or Path(line["ca_file"])
+
+    def take_over(self) -> Child:
+        """Starts the next one beside it, in its place; returns the old process."""
+        old = self.child
+        self.start("--take-over")
+        return old
 
     @property
     def url(self) -> str:

@@ -1,0 +1,125 @@
+import Foundation
+import Logging
+import NIOConcurrencyHelpers
+import NIOCore
+import ShareStore
+
+/// One relay's turn at serving a state and its ports, between the one before and the one after.
+///
+/// - Whoever serves has a row of the store with the highest number, and the lock of the state.
+/// - A relay that was not told to take over fails where the ports or the lock are taken.
+/// - One that takes over listens beside the one before, leads new connections to itself, and then
+///   writes its row: the one before sees a higher number than its own, and drains.
+struct RelayTurn: Sendable {
+    private let configuration: RelayConfiguration
+    private let store: SQLiteShareStore
+    private let logger: Logger
+    private let state = NIOLockedValueBox(State())
+
+    private struct State: Sendable {
+        var number: Int64 = 0
+        var lock: StateLock?
+        /// The lock was given up, or is not wanted any more.
+        var isOver = false
+        var isTakenOver = false
+    }
+
+    /// Whether another relay has begun to serve.
+    var isTakenOver: Bool { self.state.withLockedValue { $0.isTakenOver } }
+
+    /// Makes sure that nobody else serves, unless the relay takes over.
+    ///
+    /// - Throws: ``RelayError`` where somebody does.
+    init(
+        _ configuration: RelayConfiguration, store: SQLiteShareStore, logger: Logger
+    ) throws {
+        self.configuration = configuration
+        self.store = store
+        self.logger = logger
+        let lock = try StateLock(folder: configuration.stateFolder)
+        self.state.withLockedValue { $0.lock = lock }
+        guard !configuration.takesOver else { return }
+        try self.checkPorts()
+        guard lock != nil else {
+            throw RelayError(
+                "another relay serves the state in \(configuration.stateFolder); "
+                    + "stop it, or let this one take its place with --take-over")
+        }
+    }
+
+    private func checkPorts() throws {
+        let configuration = self.configuration
+        var places = [
+            ("clients", configuration.postgresHost, configuration.postgresPort),
+            ("agents", configuration.httpsHost, configuration.httpsPort),
+        ]
+        if let host = configuration.httpHost {
+            places.append(("agents", host, configuration.httpPort))
+        }
+        for (who, host, port) in places {
+            do {
+                try SharedPort.probe(host: host, port: port)
+            } catch {
+                throw RelayError("cannot listen for \(who) on \(host):\(port): \(error)")
+            }
+        }
+    }
+
+    /// All doors are open: this relay serves, and the one before drains.
+    func begin(_ listeners: [any Channel]) async {
+        if self.configuration.takesOver {
+            for listener in listeners { await SharedPort.takeNewConnections(listener) }
+        }
+        do {
+            let number = try await self.store.relayServes(
+                pid: ProcessInfo.processInfo.processIdentifier, now: Date())
+            self.state.withLockedValue { $0.number = number }
+        } catch {
+            self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
+        }
+    }
+
+    /// Takes the lock as soon as the relay before has let go of it.
+    func takeLock() {
+        guard self.state.withLockedValue({ $0.lock == nil && !$0.isOver }),
+            let lock = try? StateLock(folder: self.configuration.stateFolder)
+        else { return }
+        self.state.withLockedValue { state in
+            if !state.isOver { state.lock = lock }
+        }
+    }
+
+    /// Another process wrote to the store.
+    ///
+    /// - Parameter cancels: Told where draining relays take cancel requests.
+    /// - Returns: whether another relay has begun to serve.
+    func isOver(_ cancels: CancelDirectory) async throws -> Bool {
+        let (number, isOver) = self.state.withLockedValue { ($0.number, $0.isOver) }
+        // Who drains hands nothing on: two that drain would ask each other for ever.
+        guard number > 0, !isOver else { return isOver }
+        cancels.setPorts(try await self.store.cancelPorts(except: number))
+        guard try await self.store.servingRelay() > number else { return false }
+        self.state.withLockedValue { $0.isTakenOver = true }
+        return true
+    }
+
+    /// This relay drains: another one may start, and finds it for cancel requests at that port.
+    func drains(cancelPort: Int?) async {
+        let number = self.state.withLockedValue { state in
+            state.lock = nil
+            state.isOver = true
+            return state.number
+        }
+        try? await self.store.relayDrains(number, cancelPort: cancelPort, now: Date())
+    }
+
+    /// This relay has ended.
+    func end() async {
+        let number = self.state.withLockedValue { state in
+            state.lock = nil
+            state.isOver = true
+            return state.number
+        }
+        try? await self.store.relayEnded(number)
+    }
+}

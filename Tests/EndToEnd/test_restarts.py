@@ -1,0 +1,277 @@
+"""Restarts that lose nobody: relays that drain, that take over from one another, that are killed."""
+
+import signal
+import threading
+import time
+
+import psycopg
+import pytest
+from harness import wire
+from harness.pgshare import Relay, pgshare
+from harness.waiting import stays_true, wait_for
+from harness.wire import Refused, WireClient, answers
+
+pytestmark = pytest.mark.relayed
+
+
+def ends(client: WireClient) -> list[str]:
+    """The SQLSTATEs of the errors that a client reads until its connection is closed."""
+    return [got.fields["C"] for got in client.until_end() if got.kind == "E"]
+
+
+class Workers:
+    """Clients that do transactions one after another, and keep what became of each.
+
+    Each transaction writes two rows and is long enough to be hit in its middle.
+    """
+
+    def __init__(self, endpoint, cluster, table: str, count: int = 6, arriving: int = 0):
+        self.endpoint = endpoint
+        self.table = table
+        self.cluster = cluster
+        self.stopping = threading.Event()
+        self.committed: list[str] = []
+        self.problems: list[str] = []
+        self.ended = 0
+        self.unanswered = 0
+        cluster.sql(f"create table {table} (worker text, half int)")
+        self.threads = [threading.Thread(target=self._work, args=(n,)) for n in range(count)]
+        self.threads += [threading.Thread(target=self._arrive) for _ in range(arriving)]
+        for thread in self.threads:
+            thread.start()
+
+    def _arrive(self) -> None:
+        """Connects, asks one thing and leaves, again and again: none may be refused."""
+        while not self.stopping.is_set():
+            try:
+                with WireClient(self.endpoint) as client:
+                    assert client.query("select 'arrived'") == [[b"arrived"]]
+            except (OSError, EOFError, Refused, AssertionError) as error:
+                self.unanswered += 1
+                self.problems.append(f"arriving: {error!r}")
+
+    def _work(self, worker: int) -> None:
+        number = 0
+        while not self.stopping.is_set():
+            try:
+                connection = psycopg.connect(self.endpoint.conninfo(), connect_timeout=30)
+            except psycopg.OperationalError as error:
+                # Nobody listens for a moment, or the relay says that it stops.
+                if "refused" not in str(error) and "restarting" not in str(error):
+                    self.problems.append(f"connect: {error}")
+                self.stopping.wait(0.05)
+                continue
+            with connection:
+                number = self._transactions(connection, worker, number)
+
+    def _transactions(self, connection, worker: int, number: int) -> int:
+        while not self.stopping.is_set():
+            number += 1
+            name = f"{worker}-{number}"
+            step = "begin"
+            try:
+                connection.execute("begin")
+                step = "first"
+                connection.execute(f"insert into {self.table} values ('{name}', 1)")
+                step = "sleep"
+                connection.execute("select pg_sleep(0.03)")
+                connection.execute(f"insert into {self.table} values ('{name}', 2)")
+                step = "commit"
+                connection.execute("commit")
+                self.committed.append(name)
+            except psycopg.OperationalError as error:
+                if step != "begin":
+                    self.problems.append(f"cut at {step}: {error}")
+                elif error.sqlstate != "57P01":
+                    self.problems.append(f"ended with {error.sqlstate}: {error}")
+                self.ended += 1
+                return number
+        return number
+
+    def finish(self) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join(60)
+        assert not self.problems
+        halves = self.cluster.sql(
+            f"select count(*) from (select worker from {self.table} group by worker"
+            " having count(*) <> 2) as half"
+        )
+        assert halves.strip() == "0"
+        kept = set(self.cluster.sql(f"select distinct worker from {self.table}").split())
+        assert kept == set(self.committed)
+        self.cluster.sql(f"drop table {self.table}")
+
+
+def test_a_relay_that_is_told_to_stop_waits_for_transactions_and_ends_who_is_idle(
+    new_relay, new_agent, cluster
+):
+    relay = new_relay("--drain-timeout", "20s")
+    agent = new_agent(relay, cluster)
+    idle = WireClient(agent.endpoint)
+    idle.query("select 1")
+    copying = WireClient(agent.endpoint)
+    copying.query("create temporary table t (a int)")
+    copying.send(wire.query("copy t from stdin"))
+    copying.until("G")
+    busy = WireClient(agent.endpoint)
+    busy.query("begin")
+    pipelining = WireClient(agent.endpoint)
+    pipelining.send(wire.query("select 1") + wire.query("select pg_sleep(2), 'second'"))
+    pipelining.until("Z")
+    relay.child.signal(signal.SIGTERM)
+    assert ends(idle) == ["57P01"]
+    stays_true("the relay waits", lambda: relay.child.is_running, 1)
+    got = pipelining.until("Z")
+    assert [row.body for row in got if row.kind == "D"]
+    assert ends(pipelining) == ["57P01"]
+    copying.send(wire.copy_data(b"1\n2\n") + wire.COPY_DONE)
+    assert [row.body for row in copying.until("Z") if row.kind == "C"] == [b"COPY 2\0"]
+    assert ends(copying) == ["57P01"]
+    assert busy.query("select 'still here'") == [[b"still here"]]
+    busy.query("commit")
+    assert ends(busy) == ["57P01"]
+    assert relay.child.wait_end() == 0
+
+
+def test_the_time_to_drain_is_bounded_and_a_second_signal_ends_it(new_relay, new_agent, cluster):
+    for more, again in (("2s", False), ("60s", True)):
+        relay = new_relay("--drain-timeout", more, state=f"state-{more}")
+        agent = new_agent(relay, cluster)
+        client = WireClient(agent.endpoint)
+        client.query("begin")
+        relay.child.signal(signal.SIGTERM)
+        stays_true("the relay waits", lambda: relay.child.is_running, 1)
+        if again:
+            relay.child.signal(signal.SIGTERM)
+        assert ends(client) == ["57P01"]
+        assert relay.child.wait_end(10) == 0
+
+
+def test_no_transaction_is_cut_when_a_relay_is_stopped_and_started_again(
+    new_relay, new_agent, cluster
+):
+    relay = new_relay()
+    agent = new_agent(relay, cluster)
+    workers = Workers(agent.endpoint, cluster, "restarted")
+    for _ in range(2):
+        before = len(workers.committed)
+        wait_for("transactions", lambda: len(workers.committed) > before + 20)
+        assert relay.stop() == 0
+        relay.start()
+    before = len(workers.committed)
+    wait_for("transactions", lambda: len(workers.committed) > before + 20)
+    workers.finish()
+    assert workers.ended >= 6
+
+
+def test_a_relay_takes_over_and_no_client_is_refused(new_relay, new_agent, cluster):
+    relay = new_relay("--drain-timeout", "20s")
+    agent = new_agent(relay, cluster)
+    workers = Workers(agent.endpoint, cluster, "taken_over", arriving=4)
+    for _ in range(3):
+        before = len(workers.committed)
+        wait_for("transactions", lambda: len(workers.committed) > before + 20)
+        old = relay.take_over()
+        assert old.wait_end() == 0, old.everything()
+    before = len(workers.committed)
+    wait_for("transactions", lambda: len(workers.committed) > before + 20)
+    workers.finish()
+    assert workers.ended >= 6 and workers.unanswered == 0
+    assert agent.child.is_running
+
+
+def test_the_relay_before_ends_its_transactions_while_the_next_one_serves(
+    new_relay, new_agent, cluster
+):
+    relay = new_relay("--drain-timeout", "60s")
+    agent = new_agent(relay, cluster)
+    before = WireClient(agent.endpoint)
+    before.query("begin")
+    old = relay.take_over()
+    with WireClient(agent.endpoint) as after:
+        assert after.query("select 'after'") == [[b"after"]]
+        assert before.query("select 'before'") == [[b"before"]]
+        # A cancel request reaches the new relay, and the query is the old one's.
+        before.send(wire.query("select pg_sleep(60)"))
+        backend = wait_for(
+            "the query to run", lambda: cluster.sql(
+                "select pid from pg_stat_activity where query = 'select pg_sleep(60)'").strip())
+        assert backend
+        before.cancel()
+        assert [got.fields["C"] for got in before.until("Z") if got.kind == "E"] == ["57014"]
+        before.query("rollback")
+        assert ends(before) == ["57P01"]
+        assert old.wait_end() == 0
+        assert after.query("select 'still here'") == [[b"still here"]]
+
+
+def test_a_second_relay_by_mistake_fails_and_the_first_one_serves_on(new_relay, new_agent, cluster):
+    relay = new_relay()
+    agent = new_agent(relay, cluster)
+    with WireClient(agent.endpoint) as client:
+        places = {
+            "--postgres-listen": f"127.0.0.1:{relay.postgres_port}",
+            "--https-listen": f"127.0.0.1:{relay.https_port}",
+        }
+        for taken in places:
+            listen = {**dict.fromkeys(places, "127.0.0.1:0"), taken: places[taken]}
+            done = pgshare(
+                "relay", "--state", str(relay.state) + "-other",
+                *(word for pair in listen.items() for word in pair), seconds=30,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert "address already in use" in done.stderr.lower()
+        done = pgshare(
+            "relay", "--state", str(relay.state), "--postgres-listen", "127.0.0.1:0",
+            "--https-listen", "127.0.0.1:0", seconds=30,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "another relay serves the state" in done.stderr and "--take-over" in done.stderr
+        assert client.query("select 1") == [[b"1"]]
+        assert answers(agent.endpoint)
+
+
+def test_a_relay_that_was_killed_comes_back_with_everything(new_relay, new_agent, cluster):
+    relay = new_relay()
+    agent = new_agent(relay, cluster)
+    stopped = new_agent(relay, cluster)
+    assert stopped.stop() == 0
+    shared = dict(agent.shared)
+    with pytest.raises(Refused) as refused:
+        WireClient(stopped.endpoint)
+    assert refused.value.state == "57P03"
+    client = WireClient(agent.endpoint)
+    client.query("begin")
+    relay.child.signal(signal.SIGKILL)
+    relay.child.wait_end()
+    with pytest.raises((ConnectionError, EOFError)):
+        client.until_end()
+        raise EOFError
+    relay.start()
+    # The first client waits until the agent is back; one whose agent has left does not.
+    began = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        WireClient(stopped.endpoint)
+    assert refused.value.state == "57P03"
+    assert time.monotonic() - began < 5
+    with WireClient(agent.endpoint, seconds=30) as after:
+        assert after.query("select 'back'") == [[b"back"]]
+    agent.wait_event("reconnected")
+    for key in ("id", "host", "port", "user", "database"):
+        assert again.get(key, shared[key]) == shared[key]
+
+
+def test_a_client_waits_for_an_agent_that_was_there_and_not_for_ever(new_relay, new_agent, cluster):
+    relay = new_relay()
+    agent = new_agent(relay, cluster)
+    relay.child.signal(signal.SIGKILL)
+    relay.child.wait_end()
+    agent.child.signal(signal.SIGKILL)
+    agent.child.wait_end()
+    relay.start()
+    began = time.monotonic()
+    with pytest.raises(Refused) as refused:
+        WireClient(agent.endpoint, seconds=30)
+    assert refused.value.state == "57P03"
+    assert 9 < time.monotonic() - began < 20
