@@ -68,7 +68,9 @@ struct RelayTurn: Sendable {
     /// All doors are open: this relay serves, and the one before drains.
     func begin(_ listeners: [any Channel]) async {
         if self.configuration.takesOver {
-            for listener in listeners { await SharedPort.takeNewConnections(listener) }
+            for listener in listeners where !(await SharedPort.takeNewConnections(listener)) {
+                self.logger.info("the kernel deals new connections out between both relays")
+            }
         }
         do {
             let number = try await self.store.relayServes(

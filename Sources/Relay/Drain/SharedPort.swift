@@ -59,7 +59,6 @@ enum SharedPort {
         /// `struct sock_fprog`, as it lies in memory on a 64-bit machine.
         private struct Program: Sendable {
             var length: UInt16
-            var padding: (UInt16, UInt32) = (0, 0)
             var instructions: UInt
         }
 
