@@ -118,6 +118,8 @@ package struct Hello: ControlPayload, Hashable {
 
     /// The protocol version asked for.
     package var version: Int
+    /// What the agent knows beyond that version; absent: 0.
+    package var minor: Int?
     /// Program and version, for logs.
     package var agent: String
     /// Present in the first link of a tunnel.
@@ -138,6 +140,8 @@ package struct HelloOK: ControlPayload, Hashable {
     package static let frameType = FrameType.helloOK
 
     package var version: Int
+    /// What the relay knows beyond that version; absent: 0.
+    package var minor: Int?
     /// The share's id, its name, and what clients connect to.
     package var share: String
     package var name: String?
@@ -196,6 +200,8 @@ package struct Resume: ControlPayload, Hashable {
     package static let frameType = FrameType.resume
 
     package var version: Int
+    /// What the agent knows beyond that version; absent: 0.
+    package var minor: Int?
     package var session: String
     package var secret: String
     /// Counted bytes that the agent has taken.
@@ -347,6 +353,9 @@ package struct OpenOK: ControlPayload, Hashable {
 package enum TunnelProtocol {
     /// The version of this protocol.
     package static let version = 1
+    /// What this end knows beyond what every peer of that version does. It is told, and nothing
+    /// depends on it: a peer that does not know a key or an extension passes it over.
+    package static let minor = 1
     /// Where a tunnel is opened.
     package static let path = "/v1/tunnel"
     /// The WebSocket subprotocol.
