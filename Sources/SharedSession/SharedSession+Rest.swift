@@ -7,7 +7,8 @@ extension SharedSession {
     /// under way or waits for its turn.
     package func isAtRest(_ id: SessionClientID) -> Bool {
         guard let client = self.clients[id] else { return false }
-        let isServed = self.holder == id || self.queue.contains(id) || self.call?.owner == .client(id)
+        let isServed =
+            self.holder == id || self.queue.contains(id) || self.call?.owner == .client(id)
         return client.isGreeted && !isServed && client.inbox.isEmpty && !client.isSkipping
             && !client.hasOpenExchange && client.copy == nil && client.owedReady == nil
     }

@@ -33,7 +33,10 @@ final class WaitingRoom: Sendable {
     /// Keeps a client until its share has a tunnel. On the client's event loop, as
     /// ``ClientAcceptor/accept(_:channel:)``.
     ///
-    /// - Parameter tunnel: Asked once more, when ``serve(_:by:)`` would be heard.
+    /// - Parameters:
+    ///   - client: Who waits.
+    ///   - channel: Its connection.
+    ///   - tunnel: Asked once more, when ``serve(_:by:)`` would be heard.
     func hold(
         _ client: AdmittedClient, channel: any Channel, tunnel: () -> (any ClientAcceptor)?
     ) {

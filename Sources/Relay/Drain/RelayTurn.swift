@@ -95,6 +95,7 @@ struct RelayTurn: Sendable {
     ///
     /// - Parameter cancels: Told where draining relays take cancel requests.
     /// - Returns: whether another relay has begun to serve.
+    /// - Throws: ``ShareStoreError`` if the store cannot be read.
     func isOver(_ cancels: CancelDirectory) async throws -> Bool {
         let (number, isOver) = self.state.withLockedValue { ($0.number, $0.isOver) }
         // Who drains hands nothing on: two that drain would ask each other for ever.

@@ -9,8 +9,8 @@ import SharePolicy
 
 /// The relay's HTTPS port: the API, health, metrics, and the door of the tunnels.
 ///
-/// Stopping (graceful shutdown of its task, or closing the channel that it was told of) ends what is
-/// no tunnel. Tunnels go on: whoever took them over ends them.
+/// Stopping (graceful shutdown of its task, or closing the channel that it was told of) ends what
+/// is no tunnel. Tunnels go on: whoever took them over ends them.
 package struct HTTPDoor: Service {
     private let configuration: HTTPDoorConfiguration
     private let group: any EventLoopGroup

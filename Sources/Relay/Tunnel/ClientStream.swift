@@ -175,6 +175,7 @@ final class ClientStream {
     }
 
     private func greeted() {
+        self.isGreeted = true
         self.greetingBytes = ByteBuffer()
         self.deadline?.cancel()
         self.deadline = nil
