@@ -16,3 +16,11 @@ package enum Printable {
         return String(String.UnicodeScalarView(scalars.prefix(limit)))
     }
 }
+
+extension String {
+    /// Replaces scalars, not `Character`s: a quote with an accent behind it is one `Character`, no
+    /// quote to `replacing(_:with:)`, and a quote to everybody else.
+    func replacingScalars(_ old: String, with new: String) -> String {
+        String(self.unicodeScalars.replacing(old.unicodeScalars, with: new.unicodeScalars))
+    }
+}

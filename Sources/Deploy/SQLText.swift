@@ -4,7 +4,7 @@ public enum SQLText {
     ///
     /// Source: PostgreSQL documentation, "Identifiers and Key Words".
     public static func identifier(_ name: String) -> String {
-        "\"" + name.replacing("\"", with: "\"\"") + "\""
+        "\"" + name.replacingScalars("\"", with: "\"\"") + "\""
     }
 
     /// A name within a schema, both quoted.
@@ -16,11 +16,19 @@ public enum SQLText {
     ///
     /// Source: PostgreSQL documentation, "String Constants".
     public static func literal(_ text: String) -> String {
-        "'" + text.replacing("\0", with: "").replacing("'", with: "''") + "'"
+        "'" + text.replacingScalars("\0", with: "").replacingScalars("'", with: "''") + "'"
     }
 
     /// A list of text constants for `any(array[…])`; typed, so that an empty one is legal.
     public static func array(_ texts: some Sequence<String>) -> String {
         "array[" + texts.map(self.literal).joined(separator: ", ") + "]::text[]"
+    }
+}
+
+extension String {
+    /// Replaces scalars, not `Character`s: a quote with an accent behind it is one `Character`, no
+    /// quote to `replacing(_:with:)`, and a quote to everybody else.
+    func replacingScalars(_ old: String, with new: String) -> String {
+        String(self.unicodeScalars.replacing(old.unicodeScalars, with: new.unicodeScalars))
     }
 }

@@ -4,6 +4,7 @@ import Testing
 @Suite struct SQLTextTests {
     @Test(arguments: [
         ("plain", "\"plain\""), ("we\"ird", "\"we\"\"ird\""), ("Ü. ;--", "\"Ü. ;--\""),
+        ("a\"\u{301};--", "\"a\"\"\u{301};--\""),
     ])
     func `a name is quoted`(name: String, quoted: String) {
         #expect(SQLText.identifier(name) == quoted)
@@ -11,6 +12,7 @@ import Testing
 
     @Test(arguments: [
         ("plain", "'plain'"), ("it's", "'it''s'"), ("a\\b", "'a\\b'"), ("nul\0", "'nul'"),
+        ("a'\u{301};--", "'a''\u{301};--'"), ("a\0\u{301}", "'a\u{301}'"),
     ])
     func `a text is quoted`(text: String, quoted: String) {
         #expect(SQLText.literal(text) == quoted)

@@ -196,7 +196,7 @@ package struct ProviderHTTP: Sendable {
 
     private static func redacted(_ text: String, _ secrets: [ProviderSecret]) -> String {
         secrets.reduce(text) { text, secret in
-            secret.reveal.isEmpty ? text : text.replacing(secret.reveal, with: "…")
+            secret.reveal.isEmpty ? text : text.replacingScalars(secret.reveal, with: "…")
         }
     }
 }

@@ -44,7 +44,7 @@ package enum SupabaseGrants {
 
     /// A name, always quoted. Source: PostgreSQL documentation, "Identifiers and Key Words".
     private static func identifier(_ name: String) -> String {
-        "\"" + name.replacing("\"", with: "\"\"") + "\""
+        "\"" + name.replacingScalars("\"", with: "\"\"") + "\""
     }
 }
 

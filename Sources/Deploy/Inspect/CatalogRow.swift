@@ -22,8 +22,9 @@ struct CatalogRow {
     /// The next value as a name that `pg_identify_object` quoted where it had to; nil is NULL.
     mutating func unquoted() -> String? {
         let name = self.optional()
-        guard let name, name.hasPrefix("\""), name.count > 1 else { return name }
-        return String(name.dropFirst().dropLast()).replacing("\"\"", with: "\"")
+        guard let name, name.unicodeScalars.first == "\"", name.utf8.count > 1 else { return name }
+        return String(name.unicodeScalars.dropFirst().dropLast()).replacingScalars(
+            "\"\"", with: "\"")
     }
 
     /// The next value as a whole number.

@@ -125,7 +125,7 @@ public struct ToolConnection: Sendable {
 
     /// Source: PostgreSQL documentation, "Keyword/Value Connection Strings".
     static func databaseArgument(_ name: String) -> String {
-        let escaped = name.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
+        let escaped = name.replacingScalars("\\", with: "\\\\").replacingScalars("'", with: "\\'")
         return "dbname='\(escaped)'"
     }
 }
@@ -142,7 +142,8 @@ enum PasswordFile {
         guard !password.unicodeScalars.contains(where: { $0 == "\n" || $0 == "\r" }) else {
             return nil
         }
-        let escaped = password.replacing("\\", with: "\\\\").replacing(":", with: "\\:")
+        let escaped = password.replacingScalars("\\", with: "\\\\").replacingScalars(
+            ":", with: "\\:")
         return "*:*:*:*:\(escaped)\n"
     }
 

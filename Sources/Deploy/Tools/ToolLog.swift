@@ -60,7 +60,7 @@ struct ToolLog {
             self.isInCommand = true
             line = Self.shortened(line)
         }
-        for secret in self.secrets { line = line.replacing(secret, with: "…") }
+        for secret in self.secrets { line = line.replacingScalars(secret, with: "…") }
         self.keep(line, message.kind)
         return [ToolMessage(tool: self.tool, line: line)]
     }

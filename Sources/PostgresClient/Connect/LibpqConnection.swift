@@ -82,7 +82,7 @@ package final class LibpqConnection {
 
     /// A name as SQL, quoted.
     package func identifier(_ name: String) -> String {
-        "\"" + name.replacing("\"", with: "\"\"") + "\""
+        "\"" + name.replacingScalars("\"", with: "\"\"") + "\""
     }
 
     /// What the server keeps of a password, so that the password itself is in no statement or log.
@@ -163,4 +163,12 @@ private final class CStrings {
     }
 
     var pointer: UnsafePointer<UnsafePointer<CChar>?>? { UnsafePointer(self.pointers.baseAddress) }
+}
+
+extension String {
+    /// Replaces scalars, not `Character`s: a quote with an accent behind it is one `Character`, no
+    /// quote to `replacing(_:with:)`, and a quote to everybody else.
+    func replacingScalars(_ old: String, with new: String) -> String {
+        String(self.unicodeScalars.replacing(old.unicodeScalars, with: new.unicodeScalars))
+    }
 }

@@ -29,7 +29,7 @@ package enum SQLRewrite {
     ///
     /// Source: PostgreSQL documentation, "Identifiers and Key Words".
     package static func identifier(_ name: String) -> String {
-        "\"" + name.replacing("\"", with: "\"\"") + "\""
+        "\"" + name.replacingScalars("\"", with: "\"\"") + "\""
     }
 
     /// A text constant of ASCII alone, which means the same whatever `client_encoding` and
@@ -50,5 +50,13 @@ package enum SQLRewrite {
             }
         }
         return result + "'"
+    }
+}
+
+extension String {
+    /// Replaces scalars, not `Character`s: a quote with an accent behind it is one `Character`, no
+    /// quote to `replacing(_:with:)`, and a quote to everybody else.
+    func replacingScalars(_ old: String, with new: String) -> String {
+        String(self.unicodeScalars.replacing(old.unicodeScalars, with: new.unicodeScalars))
     }
 }

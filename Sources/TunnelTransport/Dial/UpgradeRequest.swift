@@ -114,7 +114,9 @@ struct HTTPAnswer {
             scalar.properties.generalCategory != .control
                 && scalar.properties.generalCategory != .format
         }
-        return String(
-            String(String.UnicodeScalarView(safe)).replacing(token, with: "…").prefix(300))
+        // By scalars: with an accent behind it, the token's last letter is another `Character`.
+        let hidden = String.UnicodeScalarView(safe)
+            .replacing(token.unicodeScalars, with: "…".unicodeScalars)
+        return String(hidden.prefix(300))
     }
 }

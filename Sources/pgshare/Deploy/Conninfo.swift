@@ -9,7 +9,10 @@ enum Conninfo {
     /// Source: PostgreSQL documentation, "Keyword/Value Connection Strings".
     static func text(_ keywords: [String: String]) -> String {
         keywords.sorted { $0.key < $1.key }.map { key, value in
-            let escaped = value.replacing("\\", with: "\\\\").replacing("'", with: "\\'")
+            // By scalars: a quote with an accent behind it is one `Character`, and still a quote.
+            let escaped = value.unicodeScalars.map {
+                $0 == "\\" || $0 == "'" ? "\\\($0)" : String($0)
+            }.joined()
             return "\(key)='\(escaped)'"
         }.joined(separator: " ")
     }
