@@ -198,7 +198,14 @@ def test_the_relay_before_ends_its_transactions_while_the_next_one_serves(
             "the query to run", lambda: cluster.sql(
                 "select pid from pg_stat_activity where query = 'select pg_sleep(60)'").strip())
         assert backend
-        before.cancel()
+        running = "query = 'select pg_sleep(60)' and state = 'active'"
+
+        def is_cancelled() -> bool:
+            # The new relay learns where the old one takes cancels within its next look at the store.
+            before.cancel()
+            return cluster.backends(running) == 0
+
+        wait_for("the query to be cancelled", is_cancelled)
         assert [got.fields["C"] for got in before.until("Z") if got.kind == "E"] == ["57014"]
         before.query("rollback")
         assert ends(before) == ["57P01"]
