@@ -101,7 +101,8 @@ class Stage:
         certificate = self._install_certificate(0)
         self.relay = Relay(
             self.folder / "state", "--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]),
-            "--links", str(links), "--log-level", "debug", ca_file=self.authority.certificate,
+            "--links", str(links), "--log-level", "debug",
+            "--drain-timeout", "2s", ca_file=self.authority.certificate,
         )  # fmt: skip
         self._closing.callback(self._stop_relay)
         self.children.append(self.relay.child)
