@@ -43,6 +43,13 @@ struct RelayHouse: Sendable {
         _ configuration: RelayConfiguration, group: MultiThreadedEventLoopGroup,
         _ control: RelayControl, _ logger: Logger
     ) async throws {
+        let descriptors = DescriptorLimit.raise() ?? .max
+        if descriptors < configuration.admission.descriptorsNeeded {
+            logger.log(
+                .warning, "the limit of open files (ulimit -n) is low for the limits that are set",
+                [.count: "\(descriptors)"])
+        }
+        let configuration = configuration.fitted(toDescriptors: descriptors)
         self.configuration = configuration
         self.group = group
         self.logger = logger

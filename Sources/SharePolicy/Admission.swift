@@ -14,6 +14,17 @@ public struct Admission: Sendable {
         case refuse(Refusal.Reason)
     }
 
+    /// What becomes of a password that was tried.
+    public enum OnTry: Hashable, Sendable {
+        /// It is right: the source's failures with this share are forgotten.
+        case right
+        /// It is wrong. `isAlarming`: so many were wrong, for this share, that somebody guesses
+        /// from many addresses.
+        case wrong(isAlarming: Bool)
+        /// Too many others of the source have failed meanwhile: nothing is said about this one.
+        case locked
+    }
+
     /// The limits this admission was made with.
     public let limits: AdmissionLimits
 
@@ -41,19 +52,19 @@ public struct Admission: Sendable {
     ///     and a name nobody has are locked alike.
     ///   - source: Where the client comes from. Others are not affected.
     ///   - now: The time.
-    /// - Returns: Whether the wait after its last failure is over.
+    /// - Returns: Whether the wait after its last failure is over, or a login of it a day ago at
+    ///   most leaves it a try.
     public func mayTry(share: String, source: SourceAddress, now: NIODeadline) -> Bool {
         self.throttle.mayTry(share: share, source: source, now: now)
     }
 
-    /// A password was wrong, or the share does not exist or has ended.
-    public mutating func loginFailed(share: String, source: SourceAddress, now: NIODeadline) {
-        self.throttle.failed(share: share, source: source, now: now)
-    }
-
-    /// A password was right: the source's failures with this share are forgotten.
-    public mutating func loginSucceeded(share: String, source: SourceAddress) {
-        self.throttle.succeeded(share: share, source: source)
+    /// A password was held against the share's, or against that of no share.
+    ///
+    /// - Returns: What to do, whether it was right or not.
+    public mutating func tried(
+        isRight: Bool, share: String, source: SourceAddress, now: NIODeadline
+    ) -> OnTry {
+        self.throttle.tried(isRight: isRight, share: share, source: source, now: now)
     }
 
     /// Pairs of share and source whose failures are remembered.

@@ -88,13 +88,54 @@ public final class SQLiteShareStore: ShareStore {
         try await self.read { try Self.share(id, in: $0) }
     }
 
-    /// See ``ShareStore/upsert(_:now:)``.
-    public func upsert(_ share: Share, now: Date) async throws(ShareStoreError) -> Share {
+    /// See ``ShareStore/claimed(id:name:by:now:)``.
+    public func claimed(
+        id: ShareID?, name: ShareName?, by owner: OwnerID, now: Date
+    ) async throws(ShareStoreError) -> ClaimedShares {
+        try await self.read { database in
+            let sql = "SELECT * FROM share WHERE name = ?"
+            return ClaimedShares(
+                byID: try id.flatMap { try Self.share($0, in: database) },
+                byName: try name.flatMap {
+                    try Row.fetchOne(database, sql: sql, arguments: [$0.rawValue])
+                        .map { try Share(row: $0) }
+                },
+                occupancy: try Self.occupancy(of: owner, without: id, now: now, in: database))
+        }
+    }
+
+    /// Counts live shares.
+    private static func occupancy(
+        of owner: OwnerID, without id: ShareID?, now: Date, in database: Database
+    ) throws -> Claim.Occupancy {
+        let sql = """
+            SELECT count(*) AS total, coalesce(sum(owner = :owner), 0) AS owned FROM share
+            WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > :now) AND id <> :id
+            """
+        let row = try Row.fetchOne(
+            database, sql: sql,
+            arguments: [
+                "owner": owner.rawValue, "now": StoreTime.milliseconds(now),
+                "id": id?.rawValue ?? "",
+            ])
+        return Claim.Occupancy(ofOwner: row?["owned"] ?? 0, inTotal: row?["total"] ?? 0)
+    }
+
+    /// See ``ShareStore/upsert(_:limits:now:)``.
+    public func upsert(
+        _ share: Share, limits: Claim.Limits?, now: Date
+    ) async throws(ShareStoreError) -> Share {
         try await self.write { database in
             try Self.checkOwner(share.owner, in: database)
             let before = try Self.share(share.id, in: database)
             guard before == nil || before?.owner == share.owner else {
                 throw ShareStoreError.shareTaken(share.id)
+            }
+            if before == nil, let limits {
+                let live = try Self.occupancy(
+                    of: share.owner, without: share.id, now: now, in: database)
+                guard live.ofOwner < limits.maximumAnOwner, live.inTotal < limits.maximumInTotal
+                else { throw ShareStoreError.tooManyShares(share.owner) }
             }
             if let name = share.name {
                 try Self.free(name, for: share.id, now: now, in: database)

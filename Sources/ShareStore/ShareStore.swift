@@ -17,11 +17,30 @@ public protocol ShareStore: Sendable {
     /// A revocation that another process wrote in the meantime stands, the generation never goes
     /// back, and an ended share gives its name up to a live one.
     ///
+    /// - Parameters:
+    ///   - share: The share.
+    ///   - limits: How many live shares there may be with a new one; nil for any number. Counted in
+    ///     the same transaction, so that no two claims get the last place.
+    ///   - now: The time.
     /// - Returns: The share as it is kept now; look at its state before serving it.
     /// - Throws: ``ShareStoreError/shareTaken(_:)`` if the id belongs to another owner,
+    ///   ``ShareStoreError/tooManyShares(_:)`` if a new one is over the limits,
     ///   ``ShareStoreError/shareNameTaken(_:)`` if another live share has the name,
     ///   ``ShareStoreError/ownerRevoked(_:)`` if the owner's token is not (or no longer) valid.
-    func upsert(_ share: Share, now: Date) async throws(ShareStoreError) -> Share
+    func upsert(
+        _ share: Share, limits: Claim.Limits?, now: Date
+    ) async throws(ShareStoreError) -> Share
+
+    /// What a claim is decided by, of one moment.
+    ///
+    /// - Parameters:
+    ///   - id: The claimed id; nil where none is.
+    ///   - name: The claimed name; nil where none is.
+    ///   - owner: Who claims.
+    ///   - now: Decides what is live.
+    func claimed(
+        id: ShareID?, name: ShareName?, by owner: OwnerID, now: Date
+    ) async throws(ShareStoreError) -> ClaimedShares
 
     /// Ends a share. One that has ended already is returned as it is.
     ///
@@ -96,6 +115,30 @@ public protocol ShareStore: Sendable {
     /// A number that changes when *another process* has written to the store, and not when this
     /// one has. Look at it once a second, and load everything again when it differs.
     func changeCounter() async throws(ShareStoreError) -> Int64
+}
+
+extension ShareStore {
+    /// As ``upsert(_:limits:now:)``, with any number of shares.
+    public func upsert(_ share: Share, now: Date) async throws(ShareStoreError) -> Share {
+        try await self.upsert(share, limits: nil, now: now)
+    }
+}
+
+/// What stands in the way of a claim, or does not.
+public struct ClaimedShares: Hashable, Sendable {
+    /// The share that has the id, whoever owns it.
+    public var byID: Share?
+    /// The share that has the name, whoever owns it, ended or not.
+    public var byName: Share?
+    /// The live shares, that with the id not counted.
+    public var occupancy: Claim.Occupancy
+
+    /// Creates an answer.
+    public init(byID: Share?, byName: Share?, occupancy: Claim.Occupancy) {
+        self.byID = byID
+        self.byName = byName
+        self.occupancy = occupancy
+    }
 }
 
 /// What the store tells of a token.

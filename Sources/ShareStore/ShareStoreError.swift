@@ -25,6 +25,8 @@ public enum ShareStoreError: Error, Hashable, Sendable {
     case shareNameTaken(ShareName)
     /// The share belongs to another owner.
     case shareTaken(ShareID)
+    /// The owner, or the relay, has all the live shares it may have.
+    case tooManyShares(OwnerID)
     /// Another run deploys the same source to the same target.
     case deploymentRunning(DeploymentRecord)
     /// The run no longer has its lease: another one found it silent and took over.
@@ -63,6 +65,8 @@ extension ShareStoreError: CustomStringConvertible {
             "another share is named \(name)"
         case .shareTaken(let id):
             "the share \(id) belongs to another owner"
+        case .tooManyShares(let owner):
+            "there are too many live shares, of \(owner) or of all"
         case .deploymentRunning(let other):
             "deployment \(other.id) of the same source to the same target is running since "
                 + "\(other.startedAt.formatted(.iso8601)) (process \(other.lease.pid) on "

@@ -1,4 +1,5 @@
 import Agent
+import Deploy
 import Dispatch
 import Foundation
 import NIOConcurrencyHelpers
@@ -108,8 +109,9 @@ final class SharePrinter: Sendable {
         }
         print(
             """
-            Sharing \(probe.database) (PostgreSQL \(Self.version(probe.serverVersion))) \
-            as \(probe.role)\(self.plan.readOnly ? ", read-only" : "")
+            Sharing \(Self.printable(probe.database)) \
+            (PostgreSQL \(Self.version(probe.serverVersion))) \
+            as \(Self.printable(probe.role))\(self.plan.readOnly ? ", read-only" : "")
 
               \(shared.url)
 
@@ -169,12 +171,7 @@ final class SharePrinter: Sendable {
     static func version(_ number: Int) -> String { "\(number / 10_000).\(number % 10_000)" }
 
     /// A stranger's text on a terminal: nothing that could move the cursor, and not much of it.
-    static func printable(_ text: String) -> String {
-        let scalars = text.unicodeScalars.prefix(200).map { scalar -> Unicode.Scalar in
-            Output.isActive(scalar) ? "?" : scalar
-        }
-        return String(String.UnicodeScalarView(scalars))
-    }
+    static func printable(_ text: String) -> String { ProgressText.printable(text) }
 }
 
 /// The first line of `pgshare share --json`.

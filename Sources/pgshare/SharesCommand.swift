@@ -115,11 +115,15 @@ struct SharesCommand: AsyncParsableCommand {
             let made = try SharesCommand.decode(
                 MadePassword.self, try await self.options.ask(.post, key, "/password"))
             guard !self.options.json else { return try Output.printJSON(made) }
+            // Of parts, each escaped: what is pasted into a shell is not the relay's own text.
+            let url = ConnectionURL.share(
+                user: made.user, password: made.password, host: made.host, port: made.port,
+                database: made.database)
             print(
                 """
-                \(made.url)
+                \(url)
 
-                psql '\(made.url)&channel_binding=require'
+                psql '\(url)&channel_binding=require'
 
                 until \(Output.time(made.expiresAt))
                 """)

@@ -55,35 +55,111 @@ struct AdmissionTests {
         #expect(admission.clientArrived(share: shares[0], of: anna, limit: 20) == .proceed)
     }
 
-    /// Long waits end early because a failure is forgotten each minute: the twelfth asks for 256 s,
-    /// and after 120 s only ten are left, which ask for 64.
-    @Test(arguments: [
-        (5, 2), (6, 4), (7, 8), (8, 16), (9, 32), (10, 60), (11, 64), (12, 120), (13, 128),
-        (30, 300), (99, 300),
-    ])
-    func `the wait doubles from the fifth failure on and decays`(failures: Int, seconds: Int64) {
-        var admission = Admission()
-        for _ in 0..<failures {
-            admission.loginFailed(share: "s", source: Self.home, now: Self.start)
+    /// Fails `count` times, each as soon as it may.
+    ///
+    /// - Returns: The seconds that each had to wait for.
+    @discardableResult
+    static func fail(
+        _ admission: inout Admission, _ count: Int, share: String = "s", at start: NIODeadline
+    ) -> [Int] {
+        var now = start
+        return (0..<count).map { _ in
+            let before = now
+            while !admission.mayTry(share: share, source: Self.home, now: now) {
+                now = now + .seconds(1)
+            }
+            _ = admission.tried(isRight: false, share: share, source: Self.home, now: now)
+            return Int((now - before).nanoseconds / 1_000_000_000)
         }
-        let end = Self.start + .seconds(seconds)
-        #expect(!admission.mayTry(share: "s", source: Self.home, now: Self.start))
-        #expect(!admission.mayTry(share: "s", source: Self.home, now: end - .nanoseconds(1)))
-        #expect(admission.mayTry(share: "s", source: Self.home, now: end))
+    }
+
+    @Test func `the wait doubles from the fifth failure on, up to a minute`() {
+        var admission = Admission()
+        let waits = Self.fail(&admission, 14, at: Self.start)
+        #expect(waits == [0, 0, 0, 0, 0, 2, 4, 8, 16, 32, 60, 60, 60, 60])
+    }
+
+    /// All were let in to try before the first had failed.
+    @Test func `of many tries at once the fifth locks, and then no answer tells anything`() {
+        var admission = Admission()
+        let answers = (0..<60).map { number in
+            admission.tried(
+                isRight: number > 50, share: "s", source: Self.home, now: Self.start)
+        }
+        #expect(answers.count { $0 == .wrong(isAlarming: false) } == 5)
+        #expect(answers[5...].allSatisfy { $0 == .locked })
+    }
+
+    @Test func `an address that has logged in keeps a small allowance beside the lock`() {
+        var admission = Admission()
+        let now = Self.start
+        _ = admission.tried(isRight: true, share: "s", source: Self.home, now: now)
+        let answers = (0..<20).map { _ in
+            admission.tried(isRight: false, share: "s", source: Self.home, now: now)
+        }
+        #expect(answers.count { $0 != .locked } == 11)
+        #expect(!admission.mayTry(share: "s", source: Self.home, now: now))
+        // One comes back while the lock, which has not grown, is still there.
+        let later = now + .seconds(1)
+        #expect(!admission.mayTry(share: "s", source: Self.home, now: later))
+        #expect(admission.mayTry(share: "s", source: Self.home, now: now + .seconds(10)))
+        // Not for another share, not from elsewhere, and not the day after.
+        for (share, source) in [("t", Self.home), ("s", Self.away)] {
+            for _ in 0..<5 {
+                _ = admission.tried(isRight: false, share: share, source: source, now: now)
+            }
+            #expect(!admission.mayTry(share: share, source: source, now: now))
+        }
+        let tomorrow = now + .hours(24)
+        for _ in 0..<5 {
+            _ = admission.tried(isRight: false, share: "s", source: Self.home, now: tomorrow)
+        }
+        #expect(!admission.mayTry(share: "s", source: Self.home, now: tomorrow))
+    }
+
+    @Test func `the owner behind the guesser's address gets in within ten seconds`() {
+        var admission = Admission()
+        _ = admission.tried(isRight: true, share: "s", source: Self.home, now: Self.start)
+        var guesses = 0
+        for second in 1...Int64(3_600) {
+            let now = Self.start + .seconds(second)
+            if admission.mayTry(share: "s", source: Self.home, now: now) {
+                _ = admission.tried(isRight: false, share: "s", source: Self.home, now: now)
+                guesses += 1
+            }
+        }
+        #expect(guesses <= 7 * 60 + 12)
+        let open = (1...10).contains { second in
+            admission.mayTry(
+                share: "s", source: Self.home, now: Self.start + .seconds(3_600 + Int64(second)))
+        }
+        #expect(open)
+    }
+
+    @Test func `guessing from many addresses is told of, whether there is such a share or not`() {
+        var admission = Admission()
+        var alarms: [Int] = []
+        for number in 1...250 {
+            let source = SourceAddress("10.0.\(number / 250).\(number % 250)")
+            let answer = admission.tried(
+                isRight: false, share: "no share", source: source, now: Self.start)
+            if answer == .wrong(isAlarming: true) { alarms.append(number) }
+        }
+        #expect(alarms == [100, 200])
     }
 
     @Test func `four failures are free`() {
         var admission = Admission()
         for _ in 0..<4 {
-            admission.loginFailed(share: "s", source: Self.home, now: Self.start)
+            _ = admission.tried(isRight: false, share: "s", source: Self.home, now: Self.start)
         }
         #expect(admission.mayTry(share: "s", source: Self.home, now: Self.start))
     }
 
     @Test func `the owner elsewhere and other shares are not locked`() {
         var admission = Admission()
-        for _ in 0..<30 {
-            admission.loginFailed(share: "s", source: Self.home, now: Self.start)
+        for _ in 0..<5 {
+            _ = admission.tried(isRight: false, share: "s", source: Self.home, now: Self.start)
         }
         #expect(!admission.mayTry(share: "s", source: Self.home, now: Self.start))
         #expect(admission.mayTry(share: "s", source: Self.away, now: Self.start))
@@ -92,14 +168,18 @@ struct AdmissionTests {
 
     @Test func `a right password ends the lock and failures fade by themselves`() {
         var admission = Admission()
-        for _ in 0..<6 { admission.loginFailed(share: "s", source: Self.home, now: Self.start) }
+        Self.fail(&admission, 5, at: Self.start)
+        let open = Self.start + .seconds(2)
         var other = admission
-        other.loginSucceeded(share: "s", source: Self.home)
-        #expect(other.mayTry(share: "s", source: Self.home, now: Self.start))
+        #expect(
+            other.tried(isRight: true, share: "s", source: Self.home, now: open) == .right)
+        #expect(other.mayTry(share: "s", source: Self.home, now: open))
         #expect(other.failureEntries == 0)
 
         let later = Self.start + .minutes(6)
-        for _ in 0..<4 { admission.loginFailed(share: "s", source: Self.home, now: later) }
+        for _ in 0..<4 {
+            _ = admission.tried(isRight: false, share: "s", source: Self.home, now: later)
+        }
         #expect(admission.mayTry(share: "s", source: Self.home, now: later))
     }
 
@@ -109,7 +189,7 @@ struct AdmissionTests {
         for second in 0..<Int64(4 * 3_600) {
             let now = Self.start + .seconds(second)
             guard admission.mayTry(share: "s", source: Self.home, now: now) else { continue }
-            admission.loginFailed(share: "s", source: Self.home, now: now)
+            _ = admission.tried(isRight: false, share: "s", source: Self.home, now: now)
             tries += 1
         }
         #expect(tries <= 4 * 60 + 15)
@@ -119,11 +199,13 @@ struct AdmissionTests {
         var admission = Admission(limits: Self.small())
         for share in ["old", "new"] {
             for _ in 0..<5 {
-                admission.loginFailed(share: share, source: Self.home, now: Self.start)
+                _ = admission.tried(
+                    isRight: false, share: share, source: Self.home, now: Self.start)
             }
         }
         for filler in 0..<7 {
-            admission.loginFailed(share: "\(filler)", source: Self.home, now: Self.start)
+            _ = admission.tried(
+                isRight: false, share: "\(filler)", source: Self.home, now: Self.start)
         }
         #expect(admission.failureEntries == 8)
         #expect(admission.mayTry(share: "old", source: Self.home, now: Self.start))
@@ -151,8 +233,8 @@ struct AdmissionTests {
             switch Int.random(in: 4..<8, using: &random) {
             case 4: _ = admission.clientArrived(share: share, of: owner, limit: 4)
             case 5: admission.clientLeft(share: share, of: owner)
-            case 6: admission.loginFailed(share: name, source: source, now: now)
-            default: admission.loginSucceeded(share: name, source: source)
+            case 6: _ = admission.tried(isRight: false, share: name, source: source, now: now)
+            default: _ = admission.tried(isRight: true, share: name, source: source, now: now)
             }
             let clients = shares.map { admission.clients(of: $0) }
             #expect(clients.allSatisfy { (0...4).contains($0) })

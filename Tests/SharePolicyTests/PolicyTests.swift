@@ -26,6 +26,21 @@ struct RefusalTests {
     }
 }
 
+struct ConnectionURLTests {
+    @Test(arguments: [
+        ("blue.share.test", "blue.share.test"), ("[2001:db8::1]", "[2001:db8::1]"),
+        ("x'; rm -rf ~; '", "x%27%3B%20rm%20-rf%20~%3B%20%27"), ("a@b/c?d", "a%40b%2Fc%3Fd"),
+        ("\u{1B}[2J\n", "%1B[2J%0A"),
+    ])
+    func `a host that is none cannot break out of a URL that is pasted`(
+        host: String, shown: String
+    ) {
+        let url = ConnectionURL.share(
+            user: "a'b", password: "p", host: host, port: 1, database: "d'\n")
+        #expect(url == "postgres://a%27b:p@\(shown):1/d%27%0A?sslmode=require")
+    }
+}
+
 struct ShareLimitsTests {
     @Test(arguments: [0, -1, 10_001])
     func `a number of clients outside its range is named with the range`(clients: Int) {

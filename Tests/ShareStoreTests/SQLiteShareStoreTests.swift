@@ -61,6 +61,62 @@ struct SQLiteShareStoreTests {
         #expect(try await again.owner(of: try #require(token).hash) == Self.owner("anna"))
     }
 
+    @Test(arguments: [true, false])
+    func `of many claims at once no more than the limit are kept`(ofOwner: Bool) async throws {
+        let store = try self.open()
+        var limits = Claim.Limits()
+        if ofOwner { limits.maximumAnOwner = 3 } else { limits.maximumInTotal = 3 }
+        for name in ["anna", "ben"] {
+            _ = try await store.createToken(Self.owner(name), now: Self.now)
+        }
+        let kept = try await withThrowingTaskGroup(of: Bool.self) { [limits] group in
+            for id in "abcdefgh" {
+                let share = try Self.share(id, ofOwner || id < "e" ? "anna" : "ben")
+                group.addTask {
+                    do {
+                        _ = try await store.upsert(share, limits: limits, now: Self.now)
+                        return true
+                    } catch ShareStoreError.tooManyShares {
+                        return false
+                    }
+                }
+            }
+            return try await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+        }
+        #expect(kept == 3)
+        let all = try await store.allShares()
+        #expect(all.count == 3)
+        // Who is in may come again, and an ended share makes room.
+        let first = try #require(all.first)
+        _ = try await store.upsert(first, limits: limits, now: Self.now)
+        _ = try await store.revoke(first.id, owner: nil, now: Self.now)
+        let other = try Self.share("x", ofOwner ? "anna" : "ben")
+        _ = try await store.upsert(other, limits: limits, now: Self.now)
+    }
+
+    @Test func `a claim is judged by what is live, itself not counted`() async throws {
+        let store = try self.open()
+        for name in ["anna", "ben"] {
+            _ = try await store.createToken(Self.owner(name), now: Self.now)
+        }
+        let named = try Self.share("a", "anna", name: "shop")
+        for share in [named, try Self.share("b", "anna"), try Self.share("c", "ben")] {
+            _ = try await store.upsert(share, now: Self.now)
+        }
+        let anna = try Self.owner("anna")
+        let byName = try await store.claimed(
+            id: nil, name: named.name, by: anna, now: Self.now)
+        #expect(byName.byID == nil)
+        #expect(byName.byName?.id == named.id)
+        #expect(byName.occupancy == Claim.Occupancy(ofOwner: 2, inTotal: 3))
+        let byID = try await store.claimed(id: named.id, name: nil, by: anna, now: Self.now)
+        #expect(byID.byID?.id == named.id)
+        #expect(byID.occupancy == Claim.Occupancy(ofOwner: 1, inTotal: 2))
+        let later = Self.now.addingTimeInterval(3_600)
+        let ended = try await store.claimed(id: nil, name: nil, by: anna, now: later)
+        #expect(ended.occupancy == Claim.Occupancy(ofOwner: 0, inTotal: 0))
+    }
+
     /// A copy of the files taken while the store is open is what a crash leaves behind.
     @Test(arguments: Share.Kind.allCases)
     func `what stands at the other end of a share is kept`(kind: Share.Kind) async throws {

@@ -22,27 +22,27 @@ struct PageClaims: Sendable {
         _ id: ShareID, by owner: OwnerID, now: Date
     ) async throws(TunnelRefusal) -> Share {
         do {
-            let shares = try await self.store.allShares()
-            let existing = shares.first { $0.id == id }
+            let found = try await self.store.claimed(id: id, name: nil, by: owner, now: now)
+            let existing = found.byID
             if let existing, existing.owner == owner, existing.kind != .databaseBuild {
                 throw TunnelRefusal(.idTaken, detail: "\(existing) is of another kind")
             }
             let isOver = existing.map { $0.owner == owner && $0.state(now: now) != .live } ?? false
-            let live = shares.filter { $0.state(now: now) == .live && $0.id != id }
             let verdict = Claim.decide(
                 existingByID: isOver ? nil : existing, existingByName: nil, by: owner,
-                occupancy: Claim.Occupancy(of: owner, among: live),
+                occupancy: found.occupancy,
                 limits: self.limits, now: now)
             switch verdict {
             case .refused(let refusal): throw refusal
             case .takeOver(let existing):
-                return try await self.store.keep(self.renewed(existing, now), now: now)
+                return try await self.store.keep(
+                    self.renewed(existing, now), limits: self.limits, now: now)
             case .new:
                 // Who was let in before must not be by that alone.
                 if isOver { _ = try await self.store.delete(id) }
                 var share = self.make(id, owner, now)
                 share.generation = (existing?.generation ?? 0) + 1
-                return try await self.store.keep(share, now: now)
+                return try await self.store.keep(share, limits: self.limits, now: now)
             }
         } catch {
             throw TunnelRefusal(claiming: error)

@@ -45,12 +45,12 @@ final class AdmissionGate: Sendable {
         self.admission.withLockedValue { $0.mayTry(share: share, source: source, now: now) }
     }
 
-    func loginFailed(share: String, source: SourceAddress, now: NIODeadline) {
-        self.admission.withLockedValue { $0.loginFailed(share: share, source: source, now: now) }
-    }
-
-    func loginSucceeded(share: String, source: SourceAddress) {
-        self.admission.withLockedValue { $0.loginSucceeded(share: share, source: source) }
+    func tried(
+        isRight: Bool, share: String, source: SourceAddress, now: NIODeadline
+    ) -> Admission.OnTry {
+        self.admission.withLockedValue {
+            $0.tried(isRight: isRight, share: share, source: source, now: now)
+        }
     }
 
     /// A client has logged in to a share.

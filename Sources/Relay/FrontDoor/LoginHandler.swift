@@ -1,3 +1,4 @@
+import Logging
 import NIOCore
 import NIOPosix
 import PostgresWire
@@ -107,9 +108,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
         let throttleName = entry?.share.id.rawValue ?? resolution.key.text
         guard
             services.admission.mayTry(share: throttleName, source: self.visit.source, now: now)
-        else {
-            throw Refusal(.tooManyAttempts, detail: "locked out")
-        }
+        else { throw Self.lockedOut }
         let isLive = entry?.isLive(now: services.configuration.wallClock()) ?? false
         // Made for every client, so that its time tells nothing.
         let mock = SCRAMVerifier.mock(
@@ -208,24 +207,42 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func failed(_ detail: String, _ context: ChannelHandlerContext) {
         let services = self.visit.services
-        if let target = self.target {
-            services.admission.loginFailed(
-                share: target.throttleName,
-                source: self.visit.source,
-                now: context.eventLoop.now
-            )
-        }
         services.metrics.loginFailures.add()
-        let refusal = Refusal(.invalidPassword, detail: detail)
+        var refusal = Refusal(.invalidPassword, detail: detail)
+        switch self.tried(isRight: false, now: context.eventLoop.now) {
+        case .locked: refusal = Self.lockedOut
+        case .wrong(isAlarming: true): self.alarm()
+        case .wrong, .right: break
+        }
         self.visit.refuse(refusal, share: self.target?.key, context: context)
+    }
+
+    private static var lockedOut: Refusal { Refusal(.tooManyAttempts, detail: "locked out") }
+
+    private func tried(isRight: Bool, now: NIODeadline) -> Admission.OnTry {
+        guard let target = self.target else { return .locked }
+        return self.visit.services.admission.tried(
+            isRight: isRight, share: target.throttleName, source: self.visit.source, now: now)
+    }
+
+    /// Says that somebody guesses. Of names that no share has it is said, too: what is counted for
+    /// all to see must not tell which names there are.
+    private func alarm() {
+        let services = self.visit.services
+        services.metrics.guessingAlarms.add()
+        services.logger.log(
+            .warning, "many logins to one name have failed, from many addresses",
+            [.share: self.target?.throttleName ?? "", .address: self.visit.addressText])
     }
 
     /// The password was right: admits the client, or says what stands in its way.
     private func succeeded(_ reply: ByteBuffer, _ context: ChannelHandlerContext) {
         guard let target = self.target else { return }
         let services = self.visit.services
-        services.admission.loginSucceeded(
-            share: target.throttleName, source: self.visit.source)
+        // Locked out meanwhile: the right password is told from a wrong one by nothing.
+        guard case .right = self.tried(isRight: true, now: context.eventLoop.now) else {
+            return self.visit.refuse(Self.lockedOut, share: target.key, context: context)
+        }
         do throws(Refusal) {
             let (entry, acceptor) = try self.findTunnel(target, now: context.eventLoop.now)
             let share = entry.share

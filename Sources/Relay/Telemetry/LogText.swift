@@ -42,9 +42,11 @@ enum LogText {
             case "\r": result += "\\r"
             case "\t": result += "\\t"
             default:
-                if Self.isUnsafe(scalar), scalar.value <= 0xFFFF {
-                    let hex = String(scalar.value, radix: 16)
-                    result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+                if Self.isUnsafe(scalar) {
+                    for unit in String(scalar).utf16 {
+                        let hex = String(unit, radix: 16)
+                        result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+                    }
                 } else {
                     result.unicodeScalars.append(scalar)
                 }
@@ -53,26 +55,22 @@ enum LogText {
         return result + "\""
     }
 
-    /// Counts scalars: a letter may have thousands of accents and still be one `Character`.
+    /// Counted in scalars: one visible character may have thousands of accents.
     private static func cut(_ text: String) -> String {
         let scalars = text.unicodeScalars
-        guard
-            let end = scalars.index(
-                scalars.startIndex, offsetBy: self.maximumCharacters, limitedBy: scalars.endIndex),
-            end < scalars.endIndex
-        else { return text }
+        let end = scalars.index(
+            scalars.startIndex, offsetBy: self.maximumCharacters, limitedBy: scalars.endIndex)
+        guard let end, end < scalars.endIndex else { return text }
         return String(scalars[..<end]) + "…"
     }
 
     /// Controls move the cursor or colour a terminal, separators start a new line in some readers,
     /// and bidirectional overrides make a line read other than it is (CVE-2021-42574).
     private static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.value {
-        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x2028...0x2029, 0x200E...0x200F, 0x202A...0x202E,
-            0x2066...0x2069, 0xFEFF:
-            true
-        default:
-            false
+        if (0x20..<0x7F).contains(scalar.value) { return false }
+        return switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate: true
+        default: false
         }
     }
 }

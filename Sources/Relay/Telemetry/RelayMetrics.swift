@@ -13,6 +13,8 @@ public import SharePolicy
 /// - `pgshare_sockets_displaced_total` (counter): connections to either door that had shown nothing
 ///   yet and made room for newer ones.
 /// - `pgshare_login_failures_total` (counter): wrong passwords, unknown shares included.
+/// - `pgshare_guessing_alarms_total` (counter): times that a hundred logins to one name had failed
+///   faster than they are forgotten; the log names it.
 /// - `pgshare_cancels_total{outcome}` (counter): CancelRequests: `routed` or `unknown`.
 /// - `pgshare_handshake_seconds` (histogram): time from accept to admission.
 /// - `pgshare_bytes_to_client_total` (counter): bytes from backends to clients, without TLS.
@@ -58,6 +60,8 @@ public final class RelayMetrics: Sendable {
     public let socketsDisplaced = Counter()
     /// Passwords that were wrong, mock exchanges included.
     public let loginFailures = Counter()
+    /// Hundreds of failed logins to one name.
+    public let guessingAlarms = Counter()
     /// CancelRequests, by what became of them.
     public let cancels = LabeledCounter<CancelLabel>()
     /// Time from accept to admission.
@@ -127,6 +131,9 @@ public final class RelayMetrics: Sendable {
             "sockets_displaced_total", "Silent connections that made room for newer ones.",
             self.socketsDisplaced)
         page.write("login_failures_total", "Wrong passwords.", self.loginFailures)
+        page.write(
+            "guessing_alarms_total", "Hundreds of failed logins to one name.",
+            self.guessingAlarms)
         page.write("cancels_total", "CancelRequests.", self.cancels)
         page.write(
             "handshake_seconds", "Time from accept to admission.", self.handshakeSeconds)

@@ -35,21 +35,18 @@ struct ShareClaims: Sendable {
         case .refused(let refusal):
             throw refusal
         }
-        return try await self.store.keep(share, now: now)
+        return try await self.store.keep(share, limits: self.limits, now: now)
     }
 
     private func verdict(
         _ request: Hello.ShareRequest, name: ShareName?, by owner: OwnerID, now: Date
     ) async throws(TunnelRefusal) -> Claim.Verdict {
         do {
-            let shares = try await self.store.allShares()
-            let live = shares.filter { $0.state(now: now) == .live }
+            let found = try await self.store.claimed(
+                id: request.id.flatMap { ShareID(rawValue: $0) }, name: name, by: owner, now: now)
             return Claim.decide(
-                existingByID: shares.first { $0.id.rawValue == request.id },
-                existingByName: name.flatMap { name in live.first { $0.name == name } },
-                by: owner,
-                occupancy: Claim.Occupancy(of: owner, among: live),
-                limits: self.limits, now: now)
+                existingByID: found.byID, existingByName: found.byName, by: owner,
+                occupancy: found.occupancy, limits: self.limits, now: now)
         } catch {
             throw TunnelRefusal(claiming: error)
         }

@@ -7,10 +7,12 @@ extension ShareStore {
     ///
     /// - Returns: The share as it is kept now; it is live.
     /// - Throws: ``TunnelRefusal``; tell whoever claimed it its reason.
-    func keep(_ share: Share, now: Date) async throws(TunnelRefusal) -> Share {
+    func keep(
+        _ share: Share, limits: Claim.Limits, now: Date
+    ) async throws(TunnelRefusal) -> Share {
         let kept: Share
         do {
-            kept = try await self.upsert(share, now: now)
+            kept = try await self.upsert(share, limits: limits, now: now)
         } catch {
             throw TunnelRefusal(claiming: error)
         }
@@ -28,6 +30,7 @@ extension TunnelRefusal {
         case let refusal as TunnelRefusal: self = refusal
         case ShareStoreError.shareTaken: self.init(.idTaken, detail: "\(error)")
         case ShareStoreError.shareNameTaken: self.init(.nameTaken, detail: "\(error)")
+        case ShareStoreError.tooManyShares: self.init(.tooManyShares, detail: "\(error)")
         case ShareStoreError.ownerRevoked: self.init(.unauthorized, detail: "\(error)")
         default: self.init(.internalFailure, detail: "\(error)")
         }

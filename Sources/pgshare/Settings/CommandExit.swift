@@ -1,4 +1,5 @@
 import ArgumentParser
+import Deploy
 import Foundation
 
 /// A command that could not do what it was asked: a sentence on standard error, exit code 1.
@@ -41,8 +42,8 @@ enum CommandExit {
         to error: any Error, root: Root.Type
     ) -> (code: Int32, text: String) {
         switch error {
-        case let error as SettingsError: (2, "Error: \(error)")
-        case let error as CommandFailure: (1, "Error: \(error)")
+        case let error as SettingsError: (2, ProgressText.printableLines("Error: \(error)"))
+        case let error as CommandFailure: (1, ProgressText.printableLines("Error: \(error)"))
         default:
             switch Root.exitCode(for: error) {
             case .success: (0, Root.fullMessage(for: error))

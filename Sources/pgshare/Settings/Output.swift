@@ -1,3 +1,4 @@
+import Deploy
 import Foundation
 import Relay
 
@@ -5,40 +6,16 @@ import Relay
 enum Output {
     /// One JSON object on one line, keys in order, times in RFC 3339.
     static func printJSON(_ value: some Encodable) throws {
-        print(Self.inert(String(decoding: try APIJSON.encode(value), as: UTF8.self)))
-    }
-
-    /// The same JSON, with escapes in the place of what a terminal acts on: JSON itself asks for
-    /// them below 0x20 only, and a stranger chooses an `application_name`.
-    static func inert(_ json: String) -> String {
-        guard json.unicodeScalars.contains(where: Self.isActive) else { return json }
-        var result = ""
-        for scalar in json.unicodeScalars {
-            guard Self.isActive(scalar) else {
-                result.unicodeScalars.append(scalar)
-                continue
-            }
-            for unit in String(scalar).utf16 {
-                let hex = String(unit, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            }
-        }
-        return result
-    }
-
-    /// Controls, what turns the direction of a line, and what some readers take for its end.
-    static func isActive(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .format, .lineSeparator, .paragraphSeparator: true
-        default: false
-        }
+        let json = String(decoding: try APIJSON.encode(value), as: UTF8.self)
+        print(ProgressText.safeJSON(json))
     }
 
     /// Lets what was printed leave, also into a pipe.
     static func flush() { fflush(nil) }
 
-    /// Columns that line up, two spaces between them.
+    /// Columns that line up, two spaces between them. Cells may hold anybody's text.
     static func table(_ rows: [[String]]) -> String {
+        let rows = rows.map { $0.map { ProgressText.printable($0, limit: 2_000) } }
         let columns = rows.map(\.count).max() ?? 0
         let widths = (0..<columns).map { column in
             rows.map { column < $0.count ? $0[column].count : 0 }.max() ?? 0
