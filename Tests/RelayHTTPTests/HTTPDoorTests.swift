@@ -2,6 +2,7 @@ import AsyncHTTPClient
 import Foundation
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 import NIOSSL
 import Relay
 import SharePolicy
@@ -170,6 +171,51 @@ struct HTTPDoorTests {
             #expect(limits.handshakeTimeout == .milliseconds(50))
             let answer = try await door.talk(["GET /healthz HTTP/1.1\r\nHost:"], until: "never")
             #expect(answer.isEmpty)
+        }
+    }
+
+    @Test(arguments: [
+        ("PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n", true), ("PROXY UNKNOWN\r\n", true),
+        ("", false), ("PROXY TCP4 nonsense\r\n", false),
+    ])
+    func `a proxy must send a header in front of TLS`(header: String, isServed: Bool) async throws {
+        let proxies = TrustedProxies([try #require(CIDR("127.0.0.0/8"))])
+        try await RunningDoor.with(proxies: proxies) { door in
+            let answer = try await door.talk(
+                [request("GET /healthz HTTP/1.1", "Host: x", "Connection: close")],
+                until: "never", header: header.isEmpty ? nil : ByteBuffer(string: header))
+            #expect(answer.hasPrefix("HTTP/1.1 200 OK") == isServed)
+            #expect(answer.isEmpty != isServed)
+        }
+    }
+
+    @Test func `a header of a stranger is not interpreted`() async throws {
+        try await RunningDoor.with { door in
+            let header = ByteBuffer(string: "PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n")
+            let answer = try await door.talk(
+                [request("GET /healthz HTTP/1.1", "Host: x")], until: "never", header: header)
+            #expect(answer.isEmpty)
+        }
+    }
+
+    /// Loopback counts as a proxy of all the world: only the total bounds it.
+    @Test func `silent connections make room for who has something to say`() async throws {
+        var limits = HTTPDoorLimits.patient
+        limits.maximumUnadmitted = 3
+        try await RunningDoor.with(limits: limits) { door in
+            var silent: [any Channel] = []
+            for _ in 0..<10 {
+                let group = MultiThreadedEventLoopGroup.singleton
+                silent.append(
+                    try await ClientBootstrap(group: group)
+                        .connect(host: "127.0.0.1", port: door.port).get())
+            }
+            let answer = try await door.talk(
+                [request("GET /healthz HTTP/1.1", "Host: x", "Connection: close")], until: "never")
+            #expect(answer.hasPrefix("HTTP/1.1 200 OK"))
+            for channel in silent[..<7] { try await channel.closeFuture.get() }
+            #expect(door.metrics.socketsDisplaced.value == 8)
+            for channel in silent[8...] { try await channel.close() }
         }
     }
 

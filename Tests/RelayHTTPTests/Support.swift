@@ -119,7 +119,7 @@ struct RunningDoor: Sendable {
     /// Opens a door, runs `body`, closes the door.
     static func with(
         isOpen: Bool = false, isReady: Bool = true, storeIsDown: Bool = false,
-        limits: HTTPDoorLimits = .patient,
+        limits: HTTPDoorLimits = .patient, proxies: TrustedProxies = TrustedProxies(),
         _ body: @escaping @Sendable (RunningDoor) async throws -> Void
     ) async throws {
         try await withFolder { folder in
@@ -138,6 +138,7 @@ struct RunningDoor: Sendable {
             }
             var configuration = HTTPDoorConfiguration(host: "127.0.0.1", port: 0)
             configuration.limits = limits
+            configuration.proxies = proxies
             let (ports, announced) = AsyncStream.makeStream(of: Int.self)
             let door = HTTPDoor(
                 configuration: configuration, group: MultiThreadedEventLoopGroup.singleton,
@@ -160,8 +161,10 @@ struct RunningDoor: Sendable {
     }
 
     /// Sends `pieces` over one TLS connection, and returns what came back until it contains `end`
-    /// or the door closed.
-    func talk(_ pieces: [String], until end: String) async throws -> String {
+    /// or the door closed. `header` goes in front of TLS.
+    func talk(
+        _ pieces: [String], until end: String, header: ByteBuffer? = nil
+    ) async throws -> String {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.trustRoots = .certificates(try NIOSSLCertificate.fromPEMFile(self.caFile))
         tls.applicationProtocols = ["http/1.1"]
@@ -170,6 +173,9 @@ struct RunningDoor: Sendable {
         let connection = try await bootstrap.connect(host: "127.0.0.1", port: self.port) {
             channel in
             channel.eventLoop.makeCompletedFuture {
+                if let header {
+                    try channel.pipeline.syncOperations.addHandler(FirstBytes(header))
+                }
                 try channel.pipeline.syncOperations.addHandler(
                     NIOSSLClientHandler(context: context, serverHostname: "localhost"))
                 return try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
@@ -190,6 +196,20 @@ struct RunningDoor: Sendable {
             }
             return answer
         }
+    }
+}
+
+/// Sends bytes as soon as the connection is there, before any handler behind it does.
+private final class FirstBytes: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let bytes: ByteBuffer
+
+    init(_ bytes: ByteBuffer) { self.bytes = bytes }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.writeAndFlush(NIOAny(self.bytes), promise: nil)
+        context.fireChannelActive()
     }
 }
 

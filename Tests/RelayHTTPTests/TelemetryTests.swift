@@ -1,9 +1,10 @@
 import Foundation
 import Logging
-import Relay
 import SharePolicy
 import Synchronization
 import Testing
+
+@testable import Relay
 
 struct MetricsTests {
     @Test func `the page holds what was counted`() {
