@@ -38,6 +38,8 @@ public protocol ShareStore: Sendable {
     ///   - name: The claimed name; nil where none is.
     ///   - owner: Who claims.
     ///   - now: Decides what is live.
+    /// - Returns: Who has the id and the name, and how many live shares there are.
+    /// - Throws: ``ShareStoreError`` if the file cannot be used.
     func claimed(
         id: ShareID?, name: ShareName?, by owner: OwnerID, now: Date
     ) async throws(ShareStoreError) -> ClaimedShares
