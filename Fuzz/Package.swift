@@ -46,7 +46,8 @@ let package = Package(
         .target(
             name: "Relay", dependencies: ["PostgresWire", "SharePolicy", nioCore],
             sources: [
-                "FrontDoor/ClientHello.swift", "HTTP/SignedToken.swift",
+                "FrontDoor/ClientHello.swift", "FrontDoor/ProxyHeader.swift",
+                "HTTP/SignedToken.swift",
                 "DatabaseBuild/FrameReader.swift", "DatabaseBuild/DatabaseBuildMachine.swift",
                 "DatabaseBuild/BuildExchange.swift", "Telemetry/LogText.swift",
             ],

@@ -135,6 +135,15 @@ def startup() -> None:
         "-c pgshare.share=a", "-cPGSHARE.share=a -c x=y", "--pgshare-share=a", "-ec pgshare.share=a",
         "-d 3 --pgshare.share=a\\ b -B 5", "-c", "\\ ", "-- -c a=b\\", "-c pgshare.share=a\\\\ "):
         seed("startup", bytes([3, 0]), text)
+    for text in (
+        "PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\nx", "PROXY TCP6 ::1 ::2 0 65535\r\n", "PROXY UNKNOWN\r\n",
+        "PROXY UNKNOWN a b\r\n", "PROXY TCP4 ::1 ::2 1 2\r\n", "PROXY " + "x" * 110, "PROXY TCP4 1.2.3.4 1.2.3.4 01 2\r\n"):
+        seed("startup", bytes([4, 4]), text)
+    mark = b"\r\n\r\n\0\r\nQUIT\n"
+    four, six = bytes([192, 0, 2, 1] * 2) + b"\0\5\0\6", bytes(36)
+    for head, body in ((b"\x21\x11", four), (b"\x21\x21", six), (b"\x20\0", b""), (b"\x20\x99", b"abc"),
+                       (b"\x21\x31", bytes(216)), (b"\x21\x11", four + b"\x03\0\1x"), (b"\x31\0", b"")):
+        seed("startup", bytes([4, 4]), mark, head, struct.pack(">H", len(body)), body, b"behind")
     for path in sorted((ROOT / "Tests/PostgresWireTests/FailCases").glob("*.bin")):
         seed("startup", bytes([1, 3]), path.read_bytes())
 

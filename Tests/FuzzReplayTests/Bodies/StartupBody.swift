@@ -8,10 +8,11 @@ func fuzzStartup(_ bytes: ByteBuffer) throws(Broken) {
     var bytes = bytes
     let choice = bytes.choice()
     let pattern = bytes.choice()
-    switch choice % 4 {
+    switch choice % 5 {
     case 0: try checkStartup(&bytes, pattern)
     case 1: try checkLocalStartup(bytes, pattern)
     case 2: try checkClientHello(bytes)
+    case 4: try checkProxyHeader(bytes, pattern)
     default: try checkOptions(&bytes)
     }
 }
