@@ -269,6 +269,11 @@ package struct LinkMachine: Sendable {
         self.pongDue = nil
     }
 
+    /// Whether the peer had acknowledged more than `peerReceived` counted bytes.
+    package func isBehind(_ peerReceived: UInt64) -> Bool {
+        peerReceived < self.replay.acknowledged
+    }
+
     /// A new connection stands, and the peer has taken `peerReceived` counted bytes.
     ///
     /// - Throws: ``LinkViolation/badOffset(claimed:acknowledged:sent:)``: the two ends have lost

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,7 @@ from harness.fault_proxy import FaultProxy
 from harness.network import Network
 from harness.tunnel import RawLink
 from harness.waiting import stays_true, wait_for
-from harness.wire import WireClient
+from harness.wire import Refused, WireClient
 
 pytestmark = pytest.mark.relayed
 
@@ -232,3 +233,45 @@ def test_a_resume_needs_the_links_secret_and_its_owners_token(cut):
         with RawLink(relay, relay.token(), behind=resume_frame(welcome)) as thief:
             assert thief.error()["code"] == "resume_expired"
         assert link.is_alive()
+
+
+def test_a_resume_that_comes_late_does_not_take_the_link_from_its_agent(cut):
+    relay, welcome = cut
+    with contextlib.ExitStack() as stack:
+
+        def resume(secret: str) -> RawLink:
+            said = resume_frame({**welcome, "resumeSecret": secret})
+            return stack.enter_context(RawLink(relay, relay.token(), behind=said))
+
+        def taken(link: RawLink) -> str:
+            return link.until(tunnel.RESUME_OK).json["resumeSecret"]
+
+        # The agent gave up its first dial and has the answer to the second, in which it has not
+        # spoken yet. Then TCP delivers the first, four times on different event loops.
+        held = taken(resume(welcome["resumeSecret"]))
+        late = [taken(resume(welcome["resumeSecret"])) for _ in range(4)]
+        link = resume(held)
+        newest = taken(link)
+        assert link.is_alive()
+        # It was heard: what was handed out before is worth nothing any more.
+        for secret in (welcome["resumeSecret"], held, *late):
+            assert resume(secret).error()["code"] == "resume_expired"
+        assert link.is_alive()
+        assert taken(resume(newest))
+
+
+def test_a_resume_from_before_an_acknowledgement_is_refused_and_the_link_goes_on(new_relay):
+    relay = new_relay()
+    with RawLink(relay, relay.token()) as link, ThreadPoolExecutor(1) as clients:
+        assert link.hello().type == tunnel.HELLO_OK
+        client = clients.submit(WireClient, link.endpoint)
+        opened = link.until(tunnel.OPEN)
+        link.send_frame(tunnel.ACK, struct.pack("!Q", 8 + len(opened.payload)))
+        assert link.is_alive()
+        with RawLink(relay, relay.token(), behind=resume_frame(link.welcome)) as late:
+            assert late.error()["code"] == "resume_expired"
+        assert link.is_alive()
+        goodbye = {"code": "agent_stopped", "message": "", "retry": False}
+        link.send_json(tunnel.ERROR, goodbye)
+        with pytest.raises((Refused, EOFError)):
+            client.result(timeout=60)

@@ -23,11 +23,38 @@ final class RelayTunnel: ClientAcceptor {
         let transport: TunnelTransportKind
         var isConnected: Bool
         var isDraining: Bool
+        /// What the newest connection was answered with.
         var secret: TunnelSecret
-        /// The secret before it: good until the agent is heard on the new connection.
-        var previousSecret: TunnelSecret?
+        /// Those before it: good until the agent is heard on the newest connection.
+        var earlierSecrets: [TunnelSecret] = []
         /// How much of the link's traffic is in the metrics. On its event loop.
         let counted: NIOLoopBoundBox<Traffic>
+
+        /// Earlier secrets that are kept; the one that was used last is never dropped.
+        private static let maximumEarlierSecrets = 8
+
+        /// A RESUME carried one secret and is answered with the next. It may be one that its agent
+        /// has given up and TCP delivered late, so the agent may hold any that it was given since
+        /// it was heard last.
+        mutating func handOut(_ next: TunnelSecret, for carried: String) {
+            self.earlierSecrets.append(self.secret)
+            self.earlierSecrets.removeAll { $0.matches(carried) }
+            self.earlierSecrets.append(TunnelSecret(carried))
+            let surplus = self.earlierSecrets.count - Self.maximumEarlierSecrets
+            if surplus > 0 { self.earlierSecrets.removeFirst(surplus) }
+            self.secret = next
+        }
+
+        /// The agent was heard on the newest connection, so it has that one's answer.
+        mutating func heard() { self.earlierSecrets = [] }
+
+        /// Whether the agent may hold that secret.
+        func admits(_ secret: String) -> Bool {
+            // Every one is compared: the time tells nothing.
+            self.earlierSecrets.reduce(self.secret.matches(secret)) {
+                $1.matches(secret) || $0
+            }
+        }
     }
 
     /// Bytes of DATA that a link has moved.
@@ -114,15 +141,13 @@ final class RelayTunnel: ClientAcceptor {
         }
     }
 
-    /// The link of that session, if the secret is the one it was given last.
+    /// The link of that session, if the agent may hold that secret.
     func seat(session: String, secret: String) -> Seat? {
         let seat = self.state.withLockedValue { state in
             state.seats.first { $0.session == session }
         }
-        guard let seat else { return nil }
-        let isCurrent = seat.secret.matches(secret)
-        let isPrevious = seat.previousSecret?.matches(secret) ?? false
-        return isCurrent || isPrevious ? seat : nil
+        guard let seat, seat.admits(secret) else { return nil }
+        return seat
     }
 
     /// Links that are connected now.

@@ -132,7 +132,7 @@ final class RelayTunnelDoor: TunnelDoor {
             session: TunnelSecret.random(), loop: loop,
             link: NIOLoopBound(link, eventLoop: loop), load: load,
             transport: connection.transport, isConnected: true, isDraining: false,
-            secret: TunnelSecret(), previousSecret: nil,
+            secret: TunnelSecret(),
             counted: NIOLoopBoundBox(RelayTunnel.Traffic(), eventLoop: loop))
         guard tunnel.add(seat) else {
             // This event loop has its link: the agent may dial again and land on another.
@@ -200,15 +200,34 @@ final class RelayTunnelDoor: TunnelDoor {
     private struct Resumption: Sendable {
         let tunnel: RelayTunnel
         let seat: RelayTunnel.Seat
-        /// The secret that the agent has: it stays good until the new one is known to have come.
+        /// What the agent had: it stays good until the new one is known to have come.
         let carried: String
         let secret: TunnelSecret
         let peerReceived: UInt64
     }
 
+    /// The link, if it goes on with that RESUME; if not, its connection is refused, and the one
+    /// that stands is left alone. On the link's event loop.
+    private func link(_ resumption: Resumption, _ connection: TunnelConnection) -> Link? {
+        let seat = resumption.seat
+        let link = seat.link.value
+        // On the way between event loops, a newer RESUME may have made the secret worthless.
+        guard !link.isOver, connection.channel.isActive,
+            resumption.tunnel.seat(session: seat.session, secret: resumption.carried) != nil
+        else {
+            self.refuse(.resumeExpired, connection)
+            return nil
+        }
+        // An agent never forgets what it has taken: this was said before a newer one.
+        guard !link.machine.isBehind(resumption.peerReceived) else {
+            self.refuse(.resumeExpired, connection)
+            return nil
+        }
+        return link
+    }
+
     private func resumeHere(_ resumption: Resumption, _ connection: TunnelConnection) {
-        let link = resumption.seat.link.value
-        guard !link.isOver else { return self.refuse(.resumeExpired, connection) }
+        guard let link = self.link(resumption, connection) else { return }
         let handler = LinkHandler(link: link, transport: connection.transport)
         // The old socket delivers nothing from here on: only then is the offset final.
         let received = link.replaceConnection()
@@ -218,8 +237,7 @@ final class RelayTunnelDoor: TunnelDoor {
     }
 
     private func resumeCrossing(_ resumption: Resumption, _ connection: TunnelConnection) {
-        let link = resumption.seat.link.value
-        guard !link.isOver else { return self.refuse(.resumeExpired, connection) }
+        guard let link = self.link(resumption, connection) else { return }
         let crossing = CrossingLinkConnection(
             link: link, channel: connection.channel, transport: connection.transport)
         let received = link.replaceConnection()
@@ -235,10 +253,8 @@ final class RelayTunnelDoor: TunnelDoor {
         _ resumption: Resumption, _ link: Link, _ linkConnection: any LinkConnection,
         _ connection: TunnelConnection
     ) {
-        let previous = TunnelSecret(resumption.carried)
         resumption.tunnel.update(session: resumption.seat.session) { seat in
-            seat.previousSecret = previous
-            seat.secret = resumption.secret
+            seat.handOut(resumption.secret, for: resumption.carried)
             seat.isConnected = true
         }
         do {
@@ -308,7 +324,7 @@ private final class RelayLinkKeeper: LinkDelegate {
     }
 
     func linkHeard(_ link: Link) {
-        self.tunnel.update(session: self.session) { $0.previousSecret = nil }
+        self.tunnel.update(session: self.session) { $0.heard() }
     }
 
     func linkDisconnected(_ link: Link, reason: LinkLoss) {
