@@ -127,8 +127,12 @@ package struct Hello: ControlPayload, Hashable {
     /// Present in its further links.
     package var join: Join?
 
-    package init(agent: String, share: ShareRequest? = nil, join: Join? = nil) {
+    package init(
+        agent: String, share: ShareRequest? = nil, join: Join? = nil,
+        minor: Int? = TunnelProtocol.minor
+    ) {
         self.version = TunnelProtocol.version
+        self.minor = minor
         self.agent = agent
         self.share = share
         self.join = join
@@ -173,9 +177,10 @@ package struct HelloOK: ControlPayload, Hashable {
         share: String, name: String?, host: String, port: Int, domain: String, expiresAt: Double,
         generation: UInt64, tunnel: String, tunnelSecret: String, links: Int, isSpare: Bool,
         session: String, resumeSecret: String, graceSeconds: Int, replayBytes: Int,
-        earlyResume: Bool? = nil
+        earlyResume: Bool? = nil, minor: Int? = TunnelProtocol.minor
     ) {
         self.version = TunnelProtocol.version
+        self.minor = minor
         self.share = share
         self.name = name
         self.host = host
@@ -207,8 +212,11 @@ package struct Resume: ControlPayload, Hashable {
     /// Counted bytes that the agent has taken.
     package var received: UInt64
 
-    package init(session: String, secret: String, received: UInt64) {
+    package init(
+        session: String, secret: String, received: UInt64, minor: Int? = TunnelProtocol.minor
+    ) {
         self.version = TunnelProtocol.version
+        self.minor = minor
         self.session = session
         self.secret = secret
         self.received = received

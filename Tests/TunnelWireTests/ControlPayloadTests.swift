@@ -27,7 +27,23 @@ enum PayloadExamples {
     static let openOK = OpenOK(window: 262_144)
 }
 
+extension ControlPayload {
+    /// The same from a peer that knows of no minor.
+    func older(_ minor: WritableKeyPath<Self, Int?>) -> Self {
+        var older = self
+        older[keyPath: minor] = nil
+        return older
+    }
+}
+
 struct ControlPayloadTests {
+    @Test func `a peer that tells no minor is one of minor 0, and is understood`() throws {
+        let hello = try Hello(payload: PayloadExamples.hello.older(\.minor).payload)
+        #expect(hello.minor == nil)
+        #expect(PayloadExamples.hello.minor == 1)
+        #expect(TunnelProtocol.minor == 1)
+    }
+
     /// Writes a payload, reads it, and reads it again with a key of a newer peer in it, and
     /// without each of its keys.
     private func check<Payload: ControlPayload & Equatable>(
@@ -55,16 +71,16 @@ struct ControlPayloadTests {
     }
 
     @Test func `HELLO ignores unknown keys and refuses missing ones`() throws {
-        try self.check(PayloadExamples.hello, optional: ["share", "join"])
-        try self.check(PayloadExamples.join, optional: ["share", "join"])
+        try self.check(PayloadExamples.hello, optional: ["share", "join", "minor"])
+        try self.check(PayloadExamples.join, optional: ["share", "join", "minor"])
     }
 
     @Test func `HELLO_OK ignores unknown keys and refuses missing ones`() throws {
-        try self.check(PayloadExamples.helloOK, optional: ["name"])
+        try self.check(PayloadExamples.helloOK, optional: ["name", "minor"])
     }
 
     @Test func `RESUME and RESUME_OK ignore unknown keys and refuse missing ones`() throws {
-        try self.check(PayloadExamples.resume, optional: [])
+        try self.check(PayloadExamples.resume, optional: ["minor"])
         try self.check(PayloadExamples.resumeOK, optional: [])
     }
 

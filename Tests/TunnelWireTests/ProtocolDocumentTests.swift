@@ -20,18 +20,23 @@ struct ProtocolDocumentTests {
             agent: "pgshare 1.0.0",
             share: Hello.ShareRequest(
                 verifier: "SCRAM-SHA-256$4096:c2FsdA==$YQ==:Yg==", database: "app", user: "ann",
-                maxConnections: 20, expiresIn: 28_800)
+                maxConnections: 20, expiresIn: 28_800),
+            minor: nil
         ).frame,
         "hello-browser": Hello(
             agent: "pgshare.js 1.0.0",
             share: Hello.ShareRequest(
                 verifier: "SCRAM-SHA-256$4096:c2FsdA==$YQ==:Yg==", database: "postgres",
                 user: "postgres", maxConnections: 20, sessions: 1, exclusive: false,
-                waitSeconds: 60, idleSeconds: 10)
+                waitSeconds: 60, idleSeconds: 10),
+            minor: nil
         ).frame,
-        "hello-join": PayloadExamples.join.frame,
-        "hello-ok": PayloadExamples.helloOK.frame,
-        "resume": Resume(session: "l1", secret: "r1", received: 600).frame,
+        "hello-join": PayloadExamples.join.older(\.minor).frame,
+        "hello-join-minor": PayloadExamples.join.frame,
+        "hello-ok": PayloadExamples.helloOK.older(\.minor).frame,
+        "hello-ok-minor": PayloadExamples.helloOK.frame,
+        "resume": Resume(session: "l1", secret: "r1", received: 600, minor: nil).frame,
+        "resume-minor": Resume(session: "l1", secret: "r1", received: 600).frame,
         "resume-ok": PayloadExamples.resumeOK.frame,
         "ack": .number(.ack, 600),
         "ping": .number(.ping, 0x0123_4567_89AB_CDEF),
