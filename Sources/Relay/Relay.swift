@@ -74,4 +74,10 @@ public final class Relay: Service {
     public func reloadCertificate() {
         self.house.withLockedValue { $0 }?.tls.reloadIfChanged()
     }
+
+    /// Takes what may change while the relay runs: how long a drain lasts, how long clients may stay
+    /// idle or at all, and the times of browsers' sessions. What began before goes on as it began.
+    public func apply(_ configuration: RelayConfiguration) {
+        self.house.withLockedValue { $0 }?.live.apply(configuration)
+    }
 }

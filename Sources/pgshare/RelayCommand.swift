@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Relay
 import ServiceLifecycle
@@ -83,7 +84,10 @@ struct RelayCommand: AsyncParsableCommand {
         var group = ServiceGroupConfiguration(
             services: [
                 .init(service: relay, successTerminationBehavior: .gracefullyShutdownGroup),
-                .init(service: RelaySignals(relay: relay)),
+                .init(
+                    service: RelaySignals(
+                        relay: relay, command: self,
+                        configuration: NIOLockedValueBox(configuration), logger: logger)),
             ],
             logger: logger)
         group.logger.logLevel = .warning
@@ -208,6 +212,13 @@ struct RelayCommand: AsyncParsableCommand {
             )
         }
         Output.flush()
+    }
+}
+
+extension RelayCommand {
+    /// The least level that is logged.
+    func level(_ settings: Settings) async throws -> Logger.Level {
+        try await settings.choice(.logLevel, flag: self.logLevel, of: Logger.Level.self) ?? .info
     }
 }
 

@@ -100,8 +100,10 @@ final class DatabaseBuildDoor: PageDoor {
     private func tunnel(
         for share: Share, on loop: any EventLoop
     ) -> (tunnel: DatabaseBuildTunnel, isNew: Bool) {
+        var configuration = self.configuration
+        self.environment.tune(&configuration)
         let made = DatabaseBuildTunnel(
-            share: share, loop: loop, configuration: self.configuration,
+            share: share, loop: loop, configuration: configuration,
             environment: self.environment)
         let known = self.state.withLockedValue { state -> DatabaseBuildTunnel? in
             if let known = state.tunnels[share.id], !known.isOver { return known }

@@ -10,6 +10,28 @@ final class LiveSettings: Sendable {
 
     var current: RelayConfiguration { self.configuration.withLockedValue { $0 } }
 
+    /// Takes what may change while the relay runs; the rest stays as it is.
+    func apply(_ new: RelayConfiguration) {
+        self.configuration.withLockedValue { current in
+            current.sessionWait = new.sessionWait
+            current.sessionIdle = new.sessionIdle
+            current.sessionNotice = new.sessionNotice
+            current.browserGrace = new.browserGrace
+            current.drainTimeout = new.drainTimeout
+            current.clientIdle = new.clientIdle
+            current.clientLifetime = new.clientLifetime
+        }
+    }
+
+    /// What tunnels that come now are granted.
+    func tune(_ tunnels: inout TunnelConfiguration) {
+        let current = self.current
+        tunnels.browserGrace = current.browserGrace
+        tunnels.session.waitTimeout = current.sessionWait
+        tunnels.session.idleTimeout = current.sessionIdle
+        tunnels.session.noticeAfter = current.sessionNotice
+    }
+
     /// How long clients that come now may stay.
     var clientLimits: ClientLimits {
         self.configuration.withLockedValue {

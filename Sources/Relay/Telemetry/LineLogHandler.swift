@@ -17,8 +17,13 @@ public struct LineLogHandler: LogHandler {
 
     /// What every line of this logger carries.
     public var metadata = Logger.Metadata()
-    /// The least level that is written.
-    public var logLevel: Logger.Level
+    /// The least level that is written. Until it is set, that of all loggers.
+    public var logLevel: Logger.Level {
+        get { self.ownLevel ?? self.commonLevel() }
+        set { self.ownLevel = newValue }
+    }
+    private var ownLevel: Logger.Level?
+    private let commonLevel: @Sendable () -> Logger.Level
     /// Asked for more facts at every line.
     public var metadataProvider: Logger.MetadataProvider?
 
@@ -27,17 +32,17 @@ public struct LineLogHandler: LogHandler {
     /// - Parameters:
     ///   - label: The logger's label.
     ///   - format: Text or JSON.
-    ///   - level: The least level that is written.
+    ///   - level: The least level that is written, asked for at every line.
     ///   - write: Takes a whole line, its newline included. Called on any thread.
     public init(
         label: String,
         format: LogFormat,
-        level: Logger.Level,
+        level: @escaping @autoclosure @Sendable () -> Logger.Level,
         write: @escaping @Sendable (String) -> Void
     ) {
         self.label = label
         self.format = format
-        self.logLevel = level
+        self.commonLevel = level
         self.write = write
     }
 

@@ -37,6 +37,8 @@ public enum LogKey: String, CaseIterable, Sendable {
     case seconds
     /// A share's id.
     case share
+    /// A setting's key.
+    case setting
     /// A signal's name.
     case signal
     /// A SQLSTATE.

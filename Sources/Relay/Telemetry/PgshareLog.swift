@@ -1,4 +1,5 @@
 public import Logging
+import NIOConcurrencyHelpers
 
 /// How a log line is written.
 public enum LogFormat: String, CaseIterable, Sendable {
@@ -16,10 +17,20 @@ public enum PgshareLog {
     ///   - format: Text for people or JSON for machines.
     ///   - level: The least level that is written.
     public static func bootstrap(format: LogFormat, level: Logger.Level) {
+        self.setLevel(level)
         LoggingSystem.bootstrap { label in
-            LineLogHandler(label: label, format: format, level: level) { line in
+            LineLogHandler(
+                label: label, format: format, level: self.level.withLockedValue { $0 }
+            ) { line in
                 StandardError.write(line)
             }
         }
     }
+
+    /// Writes less or more from now on.
+    public static func setLevel(_ level: Logger.Level) {
+        self.level.withLockedValue { $0 = level }
+    }
+
+    private static let level = NIOLockedValueBox(Logger.Level.info)
 }

@@ -318,6 +318,8 @@ struct TunnelEnvironment: Sendable {
     var room = WaitingRoom()
     /// How long clients may stay; those that come from now on.
     var clientLimits: @Sendable () -> ClientLimits = { ClientLimits() }
+    /// Puts in what may change while the relay runs.
+    var tune: @Sendable (inout TunnelConfiguration) -> Void = { _ in }
     /// Told of a share, and of the generation of its tunnel, when its agent has said goodbye.
     var agentLeft: @Sendable (ShareID, UInt64) -> Void = { _, _ in }
 

@@ -8,7 +8,7 @@ import TunnelWire
 
 /// Where agents and browsers come in: makes their connections links of tunnels.
 final class RelayTunnelDoor: TunnelDoor {
-    let configuration: TunnelConfiguration
+    private let startedWith: TunnelConfiguration
     private let claims: ShareClaims
     private let directory: ShareDirectory
     let registry: TunnelRegistry
@@ -18,11 +18,18 @@ final class RelayTunnelDoor: TunnelDoor {
         configuration: TunnelConfiguration, claims: ShareClaims, directory: ShareDirectory,
         registry: TunnelRegistry, environment: TunnelEnvironment
     ) {
-        self.configuration = configuration
+        self.startedWith = configuration
         self.claims = claims
         self.directory = directory
         self.registry = registry
         self.environment = environment
+    }
+
+    /// What tunnels that come now are granted.
+    var configuration: TunnelConfiguration {
+        var configuration = self.startedWith
+        self.environment.tune(&configuration)
+        return configuration
     }
 
     package func accept(

@@ -18,6 +18,10 @@ package struct ClientRest: Sendable {
     private var hasDelivered = false
     private var asked = MessageHeads()
     private var answering: MessageHeads?
+    /// Whether the last ReadyForQuery said that there is no transaction, and nothing was asked since;
+    /// and what has come unasked behind it: notifications, notices.
+    private var isIdle = false
+    private var unasked = MessageHeads()
     /// Messages that await a ReadyForQuery, since the client was last known to have none; and how
     /// many ReadyForQuery came since then.
     private var requests = 0
@@ -40,12 +44,18 @@ package struct ClientRest: Sendable {
 
     /// The first bytes of the database that nobody looked at: they end with a ReadyForQuery that
     /// nobody asked for.
-    package mutating func greeted(_ bytes: ByteBuffer) { self.remember(bytes) }
+    package mutating func greeted(_ bytes: ByteBuffer) {
+        self.remember(bytes)
+        self.answered()
+    }
 
     /// The database sent these to the client.
     package mutating func delivered(_ bytes: ByteBuffer) {
         self.remember(bytes)
-        guard self.requests > 0 else { return }
+        guard self.requests > 0 else {
+            _ = self.unasked.read(bytes) { _ in false }
+            return
+        }
         if let count = self.answering?.read(bytes, counting: { $0 == Self.ready }) {
             self.answers += count
         } else if self.isBehindReady {
@@ -53,19 +63,30 @@ package struct ClientRest: Sendable {
             if self.requests > self.answers { self.answering = MessageHeads() }
         }
         guard self.answers >= self.requests else { return }
+        self.answered()
+    }
+
+    private mutating func answered() {
+        self.isIdle = self.isBehindReady && self.tail & 0xFF == UInt64(UInt8(ascii: "I"))
+        self.unasked = MessageHeads()
+        // Asked ahead of the greeting: that is answered behind it.
+        guard self.answers >= self.requests else { return }
         self.requests = 0
         self.answers = 0
         self.answering = nil
     }
 
     /// Whether a message of the relay's own may follow: nothing was delivered yet, or last a whole
-    /// ReadyForQuery. In the middle of a row it would be taken for data.
-    package var isBetweenMessages: Bool { !self.hasDelivered || self.isBehindReady }
+    /// ReadyForQuery, or something whole that nobody asked for. In the middle of a row it would be
+    /// taken for data.
+    package var isBetweenMessages: Bool {
+        !self.hasDelivered || self.isBehindReady
+            || (self.isIdle && self.requests == 0 && !self.unasked.isInside)
+    }
 
     /// Whether the client may be ended.
     package var isAtRest: Bool {
-        self.tail & 0xFFFF_FFFF_FFFF == 0x5A00_0000_0549 && self.requests == 0
-            && !self.asked.isInside
+        self.isIdle && self.requests == 0 && !self.unasked.isInside && !self.asked.isInside
     }
 
     /// `Z`, length 5, one status byte.
