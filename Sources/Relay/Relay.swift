@@ -75,8 +75,8 @@ public final class Relay: Service {
         self.house.withLockedValue { $0 }?.tls.reloadIfChanged()
     }
 
-    /// Takes what may change while the relay runs: how long a drain lasts, how long clients may stay
-    /// idle or at all, and the times of browsers' sessions. What began before goes on as it began.
+    /// Takes what may change while the relay runs: how long a drain lasts, how long clients may
+    /// stay, and the times of browsers' sessions. What began before goes on as it began.
     public func apply(_ configuration: RelayConfiguration) {
         self.house.withLockedValue { $0 }?.live.apply(configuration)
     }

@@ -221,7 +221,8 @@ struct RelayHouse: Sendable {
         let environment = TunnelEnvironment(
             cancels: self.cancels, metrics: self.metrics, logger: self.logger,
             roster: self.roster, room: self.directory.room,
-            clientLimits: { live.clientLimits }, tune: { live.tune(&$0) }, agentLeft: self.agentLeft())
+            clientLimits: { live.clientLimits }, tune: { live.tune(&$0) },
+            agentLeft: self.agentLeft())
         return RelayTunnelDoor(
             configuration: tunnels,
             claims: ShareClaims(

@@ -1,5 +1,6 @@
 """Restarts that lose nobody: relays that drain, that take over from one another, that are killed."""
 
+import json
 import signal
 import threading
 import time
@@ -282,3 +283,58 @@ def test_a_client_waits_for_an_agent_that_was_there_and_not_for_ever(new_relay, 
         WireClient(agent.endpoint, seconds=30)
     assert refused.value.state == "57P03"
     assert 9 < time.monotonic() - began < 20
+
+
+def test_idle_and_lifetime_limits_never_hit_a_query_or_a_transaction(new_relay, new_agent, cluster):
+    relay = new_relay("--client-idle", "2s", "--client-lifetime", "8s")
+    agent = new_agent(relay, cluster)
+    began = time.monotonic()
+    idle = WireClient(agent.endpoint)
+    listening = WireClient(agent.endpoint)
+    listening.query("listen here")
+    within, asking = WireClient(agent.endpoint), WireClient(agent.endpoint)
+    within.query("begin")
+    asking.send(wire.query("select pg_sleep(10)"))
+    assert ends(idle) == ["57P05"]
+    assert 1.9 < time.monotonic() - began < 6
+    # Notifications are bytes: who gets some is not idle, and is at rest between them.
+    while time.monotonic() - began < 7:
+        cluster.sql("notify here")
+        assert listening.until("A")
+    assert ends(listening) in (["57P01"], ["57P05"])
+    assert [got.kind for got in asking.until("Z")][-1] == "Z"
+    assert ends(asking) == ["57P01"]
+    assert within.query("select 'within'") == [[b"within"]]
+    within.query("commit")
+    assert ends(within) == ["57P01"]
+
+
+def test_a_hangup_makes_a_relay_read_its_settings_again(new_relay, new_agent, cluster, tmp_path):
+    file = tmp_path / "relay.json"
+    file.write_text(json.dumps({"client-idle": "1h", "log-level": "info"}))
+    relay = new_relay("--config", str(file))
+    agent = new_agent(relay, cluster)
+
+    def told(text: str) -> list[str]:
+        return [line for line in relay.child.errors if text in line]
+
+    def hang_up(settings: str) -> None:
+        file.write_text(settings)
+        relay.child.signal(signal.SIGHUP)
+
+    with WireClient(agent.endpoint) as client:
+        hang_up(json.dumps({"client-idle": "1s", "domain": "other.example", "links": 7}))
+        wait_for("the new setting", lambda: told("setting=client-idle"))
+        refused = wait_for("two refusals", lambda: told("--take-over")[1:])
+        assert len(told("--take-over")) == 2 and refused
+        assert told("setting=domain") and told("setting=links")
+        # What began before goes on as it began; who comes now is ended.
+        assert ends(WireClient(agent.endpoint)) == ["57P05"]
+        for broken in ("{", '{"client-idle": "soon"}', '{"spelled-wrong": 1}'):
+            before = len(told("the old ones are kept"))
+            hang_up(broken)
+            wait_for("the refusal", lambda: len(told("the old ones are kept")) > before)
+        assert ends(WireClient(agent.endpoint)) == ["57P05"]
+        hang_up(json.dumps({"log-level": "debug"}))
+        wait_for("the old setting", lambda: len(told("setting=client-idle")) == 2)
+        assert client.query("select 'still here'") == [[b"still here"]]

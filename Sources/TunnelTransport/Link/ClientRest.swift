@@ -18,8 +18,8 @@ package struct ClientRest: Sendable {
     private var hasDelivered = false
     private var asked = MessageHeads()
     private var answering: MessageHeads?
-    /// Whether the last ReadyForQuery said that there is no transaction, and nothing was asked since;
-    /// and what has come unasked behind it: notifications, notices.
+    /// Whether the last ReadyForQuery said that there is no transaction; and what has come unasked
+    /// behind it: notifications, notices.
     private var isIdle = false
     private var unasked = MessageHeads()
     /// Messages that await a ReadyForQuery, since the client was last known to have none; and how
