@@ -111,6 +111,8 @@ struct RelayHouse: Sendable {
         let door = self.tunnelDoor(postgresPort: postgresPort)
         let pages = self.pageDoor(door)
         let listeners = Listeners([server])
+        // A client that drains may want a query cancelled: the next relay leads it here.
+        let cancels = try? await self.frontDoor.listen(host: "127.0.0.1", port: 0, isShared: false)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in self.agentDoors {
                 group.addTask {
@@ -120,7 +122,8 @@ struct RelayHouse: Sendable {
                         guard let ports = await self.control.opened(place, port: port) else {
                             return
                         }
-                        await self.turn.begin(listeners.all)
+                        await self.turn.begin(
+                            listeners.all, cancelPort: cancels?.localAddress?.port, self.cancels)
                         onListening(self.addresses(postgresPort: postgresPort, ports))
                     }
                 }
@@ -133,6 +136,7 @@ struct RelayHouse: Sendable {
                 await RelayDrain(house: self, listeners: listeners, pages: pages).run()
             }
             await self.shutDown(listeners, pages)
+            try? await cancels?.close().get()
             group.cancelAll()
             try Self.check(first)
             while let result = await group.nextResult() { try Self.check(result) }

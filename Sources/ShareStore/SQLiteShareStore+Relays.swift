@@ -12,16 +12,26 @@ extension SQLiteShareStore {
     /// A relay serves from now on. Every other one that sees a higher number than its own must
     /// drain.
     ///
+    /// - Parameters:
+    ///   - pid: Its process.
+    ///   - cancelPort: Where it takes cancel requests, on this machine; nil for nowhere.
+    ///   - isAlone: Whether no other one serves: then those that are said to have not ended well.
+    ///   - now: The time.
     /// - Returns: Its number; numbers grow and are never used twice.
     /// - Throws: ``ShareStoreError`` if the file cannot be used.
-    public func relayServes(pid: Int32, now: Date) async throws(ShareStoreError) -> Int64 {
+    public func relayServes(
+        pid: Int32, cancelPort: Int?, isAlone: Bool, now: Date
+    ) async throws(ShareStoreError) -> Int64 {
         try await self.write { database in
             let latest = StoreTime.milliseconds(now.addingTimeInterval(-Self.longestDrain))
             try database.execute(
                 sql: "DELETE FROM relay WHERE draining_at < ?", arguments: [latest])
+            if isAlone {
+                try database.execute(sql: "DELETE FROM relay WHERE draining_at IS NULL")
+            }
             try database.execute(
-                sql: "INSERT INTO relay (pid, started_at) VALUES (?, ?)",
-                arguments: [Int64(pid), StoreTime.milliseconds(now)])
+                sql: "INSERT INTO relay (pid, started_at, cancel_port) VALUES (?, ?, ?)",
+                arguments: [Int64(pid), StoreTime.milliseconds(now), cancelPort])
             return database.lastInsertedRowID
         }
     }
@@ -33,14 +43,12 @@ extension SQLiteShareStore {
         }
     }
 
-    /// A relay drains, and takes cancel requests on that port of this machine meanwhile.
-    public func relayDrains(
-        _ number: Int64, cancelPort: Int?, now: Date
-    ) async throws(ShareStoreError) {
+    /// A relay drains.
+    public func relayDrains(_ number: Int64, now: Date) async throws(ShareStoreError) {
         try await self.write { database in
             try database.execute(
-                sql: "UPDATE relay SET draining_at = ?, cancel_port = ? WHERE number = ?",
-                arguments: [StoreTime.milliseconds(now), cancelPort, number])
+                sql: "UPDATE relay SET draining_at = ? WHERE number = ?",
+                arguments: [StoreTime.milliseconds(now), number])
         }
     }
 
@@ -51,10 +59,11 @@ extension SQLiteShareStore {
         }
     }
 
-    /// Where draining relays take cancel requests: ports of this machine.
-    public func cancelPorts(except number: Int64) async throws(ShareStoreError) -> [Int] {
+    /// Where relays that served before this one take cancel requests: ports of this machine. Two
+    /// relays never ask each other.
+    public func cancelPorts(before number: Int64) async throws(ShareStoreError) -> [Int] {
         try await self.read { database in
-            let sql = "SELECT cancel_port FROM relay WHERE cancel_port IS NOT NULL AND number <> ?"
+            let sql = "SELECT cancel_port FROM relay WHERE cancel_port IS NOT NULL AND number < ?"
             return try Int.fetchAll(database, sql: sql, arguments: [number])
         }
     }

@@ -58,11 +58,7 @@ struct RelayDrain {
         house.frontDoor.stop()
         house.registry.stop()
         house.directory.room.end(.relayStopping)
-        // Clients that drain may still want a query cancelled: the next relay leads them here.
-        let door = try? await house.frontDoor.listen(host: "127.0.0.1", port: 0, isShared: false)
-        if let door { self.listeners.add(door) }
-        await house.turn.drains(cancelPort: door?.localAddress?.port)
-        house.cancels.setPorts([])
+        await house.turn.drains()
     }
 
     private func endClients() {

@@ -66,16 +66,26 @@ struct RelayTurn: Sendable {
     }
 
     /// All doors are open: this relay serves, and the one before drains.
-    func begin(_ listeners: [any Channel]) async {
+    ///
+    /// - Parameters:
+    ///   - listeners: The listening sockets.
+    ///   - cancelPort: Where the relay takes cancel requests once another one serves.
+    ///   - cancels: Told where the relays before take them.
+    func begin(
+        _ listeners: [any Channel], cancelPort: Int?, _ cancels: CancelDirectory
+    ) async {
         if self.configuration.takesOver {
             for listener in listeners where !(await SharedPort.takeNewConnections(listener)) {
                 self.logger.info("the kernel deals new connections out between both relays")
             }
         }
         do {
+            let isAlone = self.state.withLockedValue { $0.lock != nil }
             let number = try await self.store.relayServes(
-                pid: ProcessInfo.processInfo.processIdentifier, now: Date())
+                pid: ProcessInfo.processInfo.processIdentifier, cancelPort: cancelPort,
+                isAlone: isAlone, now: Date())
             self.state.withLockedValue { $0.number = number }
+            cancels.setPorts(try await self.store.cancelPorts(before: number))
         } catch {
             self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
         }
@@ -97,23 +107,22 @@ struct RelayTurn: Sendable {
     /// - Returns: whether another relay has begun to serve.
     /// - Throws: ``ShareStoreError`` if the store cannot be read.
     func isOver(_ cancels: CancelDirectory) async throws -> Bool {
-        let (number, isOver) = self.state.withLockedValue { ($0.number, $0.isOver) }
-        // Who drains hands nothing on: two that drain would ask each other for ever.
-        guard number > 0, !isOver else { return isOver }
-        cancels.setPorts(try await self.store.cancelPorts(except: number))
+        let number = self.state.withLockedValue { $0.number }
+        guard number > 0 else { return false }
+        cancels.setPorts(try await self.store.cancelPorts(before: number))
         guard try await self.store.servingRelay() > number else { return false }
         self.state.withLockedValue { $0.isTakenOver = true }
         return true
     }
 
-    /// This relay drains: another one may start, and finds it for cancel requests at that port.
-    func drains(cancelPort: Int?) async {
+    /// This relay drains: another one may start.
+    func drains() async {
         let number = self.state.withLockedValue { state in
             state.lock = nil
             state.isOver = true
             return state.number
         }
-        try? await self.store.relayDrains(number, cancelPort: cancelPort, now: Date())
+        try? await self.store.relayDrains(number, now: Date())
     }
 
     /// This relay has ended.
