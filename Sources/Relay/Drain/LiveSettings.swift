@@ -1,4 +1,5 @@
 import NIOConcurrencyHelpers
+import SharedSession
 
 /// The settings that a running relay may be given anew. What began before goes on as it began.
 final class LiveSettings: Sendable {
