@@ -55,7 +55,8 @@ class Relay:
         self.state = state
         self.https_host = https_host
         self.more = more
-        self.environment = environment or {}
+        # A test that leaves a client in a transaction need not wait for it at its end.
+        self.environment = {"PGSHARE_DRAIN_TIMEOUT": "3s", **(environment or {})}
         self.postgres_port = 0
         self.https_port = 0
         self._own_ca_file = ca_file
