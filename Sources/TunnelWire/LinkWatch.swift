@@ -77,7 +77,9 @@ package struct LinkWatch: Sendable {
     /// A wall clock that is ahead by more says that the machine slept.
     static let sleepNanoseconds: Int64 = 2_000_000_000
 
-    private var isSuspect = false
+    package private(set) var isSuspect = false
+    /// The way to the relay became another one, and nothing was answered since.
+    package private(set) var hasMoved = false
     private var answered: UInt64?
     private var heard: UInt64
     /// When bytes came last, as far as looks can tell.
@@ -104,7 +106,7 @@ package struct LinkWatch: Sendable {
     }
 
     package mutating func look(_ sight: Sight, now: NIODeadline) -> OnLook {
-        let hasMoved = self.takeRoute(sight.route)
+        let movesNow = self.takeRoute(sight.route)
         let hasSlept = self.takeClocks(sight.wallClock, now: now)
         let hasHeard = sight.heard != self.heard
         if hasHeard {
@@ -115,14 +117,16 @@ package struct LinkWatch: Sendable {
         self.answered = sight.answered
         if hasHeard || !sight.isAwaiting { self.waitingSince = nil }
         if sight.isAwaiting, self.waitingSince == nil { self.waitingSince = now }
-        if hasMoved {
+        if movesNow {
             // What was heard since the last look may have come the old way.
             self.isSuspect = true
+            self.hasMoved = true
             return .suspect
         }
         if self.isSuspect {
             guard hasAnswer else { return .nothing }
             self.isSuspect = false
+            self.hasMoved = false
             return .trust
         }
         if let since = self.waitingSince, now - since >= Self.patience(sight.roundTrip) {
@@ -159,5 +163,34 @@ package struct LinkWatch: Sendable {
         // Wrapping: a clock may be set to anything.
         let ahead = wallClock &- last.wallClock &- (now - last.at).nanoseconds
         return ahead > Self.sleepNanoseconds
+    }
+}
+
+/// When another connection may take the place of the one that a link has.
+package enum LinkSuccession: Hashable, Sendable {
+    /// Never: it is not even dialled for.
+    case keeps
+    /// Once the relay has let the other one in: a dial that is refused costs a link nothing that
+    /// may only be slow.
+    case onceLetIn
+    /// At once: RESUME may leave behind the request.
+    case now
+
+    /// Whether the old connection may be given up.
+    ///
+    /// - Parameters:
+    ///   - isConnected: Whether there is an old connection at all.
+    ///   - isSuspect: Its answers are overdue, or its route has moved.
+    ///   - hasMoved: The route is another one, so it is almost certainly dead.
+    ///   - isDraining: The relay said GOAWAY. A dial may reach its successor, which knows nothing
+    ///     of the link: such a connection is left to the keepalive.
+    package init(isConnected: Bool, isSuspect: Bool, hasMoved: Bool, isDraining: Bool) {
+        if !isConnected {
+            self = .now
+        } else if isDraining || !(isSuspect || hasMoved) {
+            self = .keeps
+        } else {
+            self = hasMoved ? .now : .onceLetIn
+        }
     }
 }

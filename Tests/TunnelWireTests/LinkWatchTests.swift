@@ -149,4 +149,46 @@ struct LinkWatchTests {
         #expect(scene.look() == .ask)
         #expect(scene.look() == .nothing)
     }
+
+    @Test func `whether the way moved is known until something is answered`() {
+        var scene = Scene()
+        scene.sight.route = .from("198.51.100.1")
+        #expect(scene.look() == .suspect)
+        #expect(scene.look() == .nothing)
+        #expect(scene.watch.hasMoved)
+        scene.hear()
+        #expect(scene.look() == .trust)
+        #expect(!scene.watch.hasMoved)
+        scene.sight.isAwaiting = true
+        #expect(scene.look(for: .seconds(9)) != nil)
+        #expect(scene.watch.isSuspect)
+        #expect(!scene.watch.hasMoved)
+    }
+
+    @Test(arguments: [false, true], [false, true])
+    func `a link without a connection takes any`(isSuspect: Bool, isDraining: Bool) {
+        let succession = LinkSuccession(
+            isConnected: false, isSuspect: isSuspect, hasMoved: false, isDraining: isDraining)
+        #expect(succession == .now)
+    }
+
+    @Test(arguments: [false, true], [false, true])
+    func `a link that drains keeps its connection, whatever is suspected`(
+        isSuspect: Bool, hasMoved: Bool
+    ) {
+        let succession = LinkSuccession(
+            isConnected: true, isSuspect: isSuspect, hasMoved: hasMoved, isDraining: true)
+        #expect(succession == .keeps)
+    }
+
+    @Test(arguments: [
+        (false, false, LinkSuccession.keeps), (true, false, .onceLetIn), (true, true, .now),
+    ])
+    func `a slow connection is given up for one that is let in, one whose way moved at once`(
+        isSuspect: Bool, hasMoved: Bool, expected: LinkSuccession
+    ) {
+        let succession = LinkSuccession(
+            isConnected: true, isSuspect: isSuspect, hasMoved: hasMoved, isDraining: false)
+        #expect(succession == expected)
+    }
 }

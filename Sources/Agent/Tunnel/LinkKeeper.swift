@@ -122,13 +122,20 @@ final class LinkKeeper {
             self.suspectSince = self.suspectSince ?? now
             self.silentSince = self.silentSince ?? watch.heardAt
             self.link.ask()
-            self.dial(now: now)
+            if self.succession != .keeps { self.dial(now: now) }
         case .trust:
             self.suspectSince = nil
             self.silentSince = nil
             self.giveUpDialling()
             self.tellResumed()
         }
+    }
+
+    /// Whether another connection may take the place of the old one.
+    private var succession: LinkSuccession {
+        LinkSuccession(
+            isConnected: self.link.isConnected, isSuspect: self.watch?.isSuspect ?? false,
+            hasMoved: self.watch?.hasMoved ?? false, isDraining: self.link.machine.isDraining)
     }
 
     // MARK: Telling
@@ -162,6 +169,7 @@ final class LinkKeeper {
 
     private func turn() {
         guard !self.isOver else { return }
+        guard self.succession != .keeps else { return self.giveUpDialling() }
         self.perform(self.redial.turn(now: .now(), using: &self.random))
         self.scheduleTurn()
     }
@@ -208,16 +216,21 @@ final class LinkKeeper {
         self.scheduleTurn()
     }
 
-    /// RESUME leaves: from here on nothing of the old connection may be taken.
-    ///
-    /// - Returns: nil if that is not wanted any more.
+    /// What travels behind the request; nil if the relay must let this connection in first.
     private func open(_ id: Int) -> ByteBuffer? {
-        // What came since the last look may have cleared the old connection.
-        self.look()
-        guard !self.isOver, self.racers[id] != nil else { return nil }
+        guard self.isWanted(id), self.succession == .now else { return nil }
         return self.makeResume(id).frame
     }
 
+    /// Whether that attempt may go on: what came since the last look may have cleared the old
+    /// connection.
+    private func isWanted(_ id: Int) -> Bool {
+        self.look()
+        if self.succession == .keeps { self.giveUpDialling() }
+        return !self.isOver && self.racers[id] != nil
+    }
+
+    /// RESUME leaves: from here on nothing of the old connection may be taken.
     private func makeResume(_ id: Int) -> Resume {
         self.perform(self.redial.asked(id, now: .now()))
         self.racers[id]?.hasAsked = true
@@ -230,9 +243,9 @@ final class LinkKeeper {
         switch result {
         case .failure(let error): self.failed(id, error)
         case .success(let dialed):
-            guard !self.isOver, self.racers[id] != nil else {
-                return dialed.channel.close(promise: nil)
-            }
+            let isWanted =
+                dialed.hasOpened ? !self.isOver && self.racers[id] != nil : self.isWanted(id)
+            guard isWanted else { return dialed.channel.close(promise: nil) }
             self.racers[id]?.channel = dialed.channel
             let answer = AgentHandshakeHandler.start(
                 AgentHandshake(resume: self.makeResume(id)), on: dialed,
