@@ -41,6 +41,8 @@ package struct RedialMachine: Sendable {
         let id: Int
         let begun: NIODeadline
         var phase = Phase.connecting
+        /// Once it is connected: how long nothing is dialled beside it.
+        var wait = TimeAmount.zero
     }
 
     /// From one attempt to the next, a quarter more or less. What a person takes for "at once" is
@@ -51,8 +53,13 @@ package struct RedialMachine: Sendable {
     /// has not connected after a second, or four round trips, is given up: TCP would only now try
     /// again, and twenty others ask the same.
     static let maximumAttempts = 24
-    /// Connections that TLS or the relay's answer is awaited on; the oldest makes room.
+    /// Connections that TLS or the relay's answer is awaited on. None makes room for a younger one:
+    /// a relay that is busy with everybody's return would never get to answer anybody.
     static let maximumConnected = 3
+    /// Nothing is dialled beside the first connection for 1 s (or four round trips), beside the
+    /// next for 2 s, then 4 s, up to ``answerPatience``: so a network that came and went costs
+    /// little, and a relay that needs its time to answer gets all of it in the end.
+    static let maximumWaitsBeside = 4
     /// TLS and the answer, on a relay that is busy with everybody's return.
     static let answerPatience = TimeAmount.seconds(10)
     /// How often the name is looked up. A resolver without a network may hang for ten seconds,
@@ -71,6 +78,8 @@ package struct RedialMachine: Sendable {
     private var byNameFrom: NIODeadline
     private var lastFailure: NIODeadline?
     private var cutWait = Self.cutWaits.first
+    /// How often a connection was overdue so that another one was made beside it.
+    private var waitsBeside = 0
     private var backoff = Backoff()
 
     package init(now: NIODeadline) {
@@ -81,7 +90,7 @@ package struct RedialMachine: Sendable {
     /// An attempt has said RESUME and the answer is not overdue.
     package func isAsking(now: NIODeadline) -> Bool {
         self.attempts.contains { attempt in
-            if case .asking(let since) = attempt.phase { return now - since < self.patience }
+            if case .asking(let since) = attempt.phase { return now - since < attempt.wait }
             return false
         }
     }
@@ -113,7 +122,7 @@ package struct RedialMachine: Sendable {
         let patience = self.patience
         var actions = self.abandon { attempt in now >= attempt.overdueAt(patience) }
         guard self.isDialling, now >= self.notBefore, self.progressEnds(now: now) == nil,
-            self.attempts.count < Self.maximumAttempts
+            self.hasRoom
         else { return actions }
         self.lastID += 1
         self.attempts.append(Attempt(id: self.lastID, begun: now))
@@ -130,7 +139,7 @@ package struct RedialMachine: Sendable {
     package func nextTurn(now: NIODeadline) -> NIODeadline? {
         let overdue = self.attempts.map { $0.overdueAt(self.patience) }.min()
         guard self.isDialling else { return overdue }
-        guard self.attempts.count < Self.maximumAttempts else { return overdue }
+        guard self.hasRoom else { return overdue }
         let next = max(self.notBefore, self.progressEnds(now: now) ?? now)
         return overdue.map { min($0, next) } ?? next
     }
@@ -140,13 +149,12 @@ package struct RedialMachine: Sendable {
         guard let index = self.attempts.firstIndex(where: { $0.id == id }),
             case .connecting = self.attempts[index].phase
         else { return [] }
+        let isBeside = self.connectedCount > 0
+        if isBeside { self.waitsBeside = min(self.waitsBeside + 1, Self.maximumWaitsBeside) }
+        let wait = min(self.patience * (Int64(1) << self.waitsBeside), Self.answerPatience)
         self.attempts[index].phase = .greeting(since: now)
-        self.cutWait = Self.cutWaits.first
-        var actions = self.abandon { $0.isConnecting }
-        if self.attempts.count > Self.maximumConnected, let oldest = self.attempts.first {
-            actions += self.abandon { $0.id == oldest.id }
-        }
-        return actions
+        self.attempts[index].wait = wait
+        return self.abandon { $0.isConnecting }
     }
 
     /// RESUME is about to leave on it: from now on it is the only one.
@@ -173,6 +181,8 @@ package struct RedialMachine: Sendable {
             wait = .nanoseconds(Int64.random(in: whole / 2...whole, using: &generator))
             self.cutWait = min(self.cutWait * 2, Self.cutWaits.last)
         case .turnedAway where isNew:
+            // Whoever says no is there.
+            self.cutWait = Self.cutWaits.first
             wait = min(self.backoff.next(using: &generator), Self.turnedAwayLast)
         case .cut, .turnedAway:
             return
@@ -186,7 +196,14 @@ package struct RedialMachine: Sendable {
     private mutating func forgetFailures() {
         self.lastFailure = nil
         self.cutWait = Self.cutWaits.first
+        self.waitsBeside = 0
         self.backoff.reset()
+    }
+
+    private var connectedCount: Int { self.attempts.count { !$0.isConnecting } }
+
+    private var hasRoom: Bool {
+        self.attempts.count < Self.maximumAttempts && self.connectedCount < Self.maximumConnected
     }
 
     /// Until when a connection gets further without help; nil if none does.
@@ -194,7 +211,7 @@ package struct RedialMachine: Sendable {
         self.attempts.compactMap { attempt in
             switch attempt.phase {
             case .connecting: nil
-            case .greeting(let since), .asking(let since): since + self.patience
+            case .greeting(let since), .asking(let since): since + attempt.wait
             }
         }
         .filter { $0 > now }.max()

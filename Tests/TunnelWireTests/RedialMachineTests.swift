@@ -100,16 +100,85 @@ struct RedialMachineTests {
         #expect(scene.open[third] != nil)
     }
 
-    @Test func `connections that get no further make room for younger ones`() {
+    @Test func `beside connections that get no further others are made after 1, 2 and 4 s, up to 3`()
+        throws
+    {
         var scene = Scene()
         scene.begin()
-        for _ in 0..<8 {
-            scene.pass(.milliseconds(1_200))
-            guard let youngest = scene.begun.last?.id else { continue }
-            scene.perform(scene.machine.connected(youngest, now: scene.now))
-            #expect(scene.open.count <= RedialMachine.maximumConnected)
-            #expect(scene.open[youngest] != nil)
+        var connected: [(id: Int, at: NIODeadline)] = []
+        while connected.count < RedialMachine.maximumConnected {
+            let youngest = try #require(scene.begun.last)
+            scene.perform(scene.machine.connected(youngest.id, now: scene.now))
+            connected.append((youngest.id, scene.now))
+            #expect(scene.open.keys.sorted() == connected.map(\.id))
+            let count = scene.begun.count
+            scene.pass(.seconds(1) * (Int64(1) << (connected.count - 1)) - .milliseconds(1))
+            #expect(scene.begun.count == count)
+            guard connected.count < RedialMachine.maximumConnected else { break }
+            scene.pass(.milliseconds(2))
+            #expect(scene.begun.count == count + 1)
         }
+        // The first has its ten seconds, however overdue all of them are.
+        let full = scene.begun.count
+        scene.pass(connected[0].at + .milliseconds(9_999) - scene.now)
+        #expect(scene.begun.count == full)
+        #expect(scene.open[connected[0].id] != nil)
+        scene.pass(.milliseconds(2))
+        #expect(scene.open[connected[0].id] == nil)
+        #expect(scene.begun.count == full + 1)
+    }
+
+    @Test func `a relay that answers within ten seconds is heard in the end`() throws {
+        var scene = Scene()
+        scene.begin()
+        var asking: (id: Int, since: NIODeadline)?
+        while asking.map({ scene.now - $0.since < .milliseconds(9_500) }) ?? true {
+            let youngest = try #require(scene.begun.last)
+            if youngest.id != asking?.id {
+                scene.perform(scene.machine.connected(youngest.id, now: scene.now))
+                scene.perform(scene.machine.asked(youngest.id, now: scene.now))
+                asking = (youngest.id, scene.now)
+            }
+            scene.pass(.milliseconds(100))
+            try #require(scene.now - start < .seconds(60))
+        }
+    }
+
+    @Test func `one that said RESUME is not given up for others that only connect`() throws {
+        var scene = Scene()
+        scene.begin()
+        let first = scene.begun[0].id
+        scene.perform(scene.machine.connected(first, now: scene.now))
+        scene.perform(scene.machine.asked(first, now: scene.now))
+        while scene.now - start < .milliseconds(9_900) {
+            scene.pass(.milliseconds(100))
+            if let youngest = scene.open.keys.max(), youngest != first {
+                scene.perform(scene.machine.connected(youngest, now: scene.now))
+            }
+            #expect(scene.open[first] != nil)
+        }
+    }
+
+    @Test(arguments: UInt64(0)..<20)
+    func `who accepts and then hangs up is dialled after 100 ms, doubling to a second`(
+        seed: UInt64
+    ) throws {
+        var scene = Scene(seed: seed)
+        scene.begin()
+        var most = RedialMachine.cutWaits.first
+        for _ in 0..<12 {
+            let id = try #require(scene.open.keys.max())
+            scene.perform(scene.machine.connected(id, now: scene.now))
+            let cut = scene.now
+            scene.fail(id, .cut)
+            let count = scene.begun.count
+            scene.pass(.seconds(2))
+            let gap = scene.begun[count].at - cut
+            #expect(gap <= max(most, .milliseconds(63)))
+            #expect(gap >= .nanoseconds(most.nanoseconds / 2))
+            most = min(most * 2, RedialMachine.cutWaits.last)
+        }
+        #expect(most == RedialMachine.cutWaits.last)
     }
 
     @Test func `one alone says RESUME, and a younger one takes its place only when it is overdue`()
