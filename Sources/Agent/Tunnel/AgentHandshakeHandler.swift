@@ -119,8 +119,8 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
             case .readMore: self.unread.discardReadBytes()
             case .welcomed(let ok):
                 guard ok.isPlausible else { throw LinkViolation.badPayload(.helloOK) }
-                try self.finish(.welcomed(ok), context: context)
-            case .resumed(let ok): try self.finish(.resumed(ok), context: context)
+                self.finish(.welcomed(ok), context: context)
+            case .resumed(let ok): self.finish(.resumed(ok), context: context)
             case .refused(let error): self.fail(error, context: context)
             }
         } catch {
@@ -136,29 +136,42 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
         self.fail(error, context: context)
     }
 
-    private func finish(_ answer: Answer, context: ChannelHandlerContext) throws {
+    private func finish(_ answer: Answer, context: ChannelHandlerContext) {
         self.isOver = true
         self.deadline?.cancel()
-        if let handler = self.makeHandler(answer) {
-            let operations = context.pipeline.syncOperations
-            try operations.addHandler(handler, position: .after(self))
-            try self.attach(answer, handler)
-            if self.unread.readableBytes > 0 {
-                context.fireChannelRead(Self.wrapInboundOut(self.unread))
-                context.fireChannelReadComplete()
-            }
-            operations.removeHandler(context: context, promise: nil)
-        } else {
-            context.close(promise: nil)
+        do {
+            try self.handOver(answer, context: context)
+            self.promise.succeed(answer)
+        } catch {
+            self.giveUp(error, context: context)
         }
-        self.promise.succeed(answer)
+    }
+
+    private func handOver(_ answer: Answer, context: ChannelHandlerContext) throws {
+        guard let handler = self.makeHandler(answer) else { return context.close(promise: nil) }
+        let operations = context.pipeline.syncOperations
+        try operations.addHandler(handler, position: .after(self))
+        try self.attach(answer, handler)
+        if self.unread.readableBytes > 0 {
+            context.fireChannelRead(Self.wrapInboundOut(self.unread))
+            context.fireChannelReadComplete()
+        }
+        operations.removeHandler(context: context, promise: nil)
     }
 
     private func fail(_ error: any Error, context: ChannelHandlerContext) {
         guard !self.isOver else { return }
         self.isOver = true
         self.deadline?.cancel()
+        self.giveUp(error, context: context)
+    }
+
+    private func giveUp(_ error: any Error, context: ChannelHandlerContext) {
         self.promise.fail(error)
+        if let violation = error as? LinkViolation {
+            let frame = LinkError(violation).frame
+            context.writeAndFlush(Self.wrapOutboundOut(frame), promise: nil)
+        }
         context.close(promise: nil)
     }
 }
