@@ -93,7 +93,11 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
             context.writeAndFlush(Self.wrapOutboundOut(self.machine.start()), promise: nil)
         }
         self.deadline = context.eventLoop.assumeIsolated().scheduleTask(in: Self.timeout) {
-            self.fail(Self.timedOut, context: context)
+            guard !self.isOver else { return }
+            self.isOver = true
+            self.promise.fail(Self.timedOut)
+            // The relay must not hear the question later: nobody waits for the answer.
+            TunnelSocket.abort(context.channel)
         }
     }
 

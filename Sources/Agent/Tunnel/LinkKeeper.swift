@@ -188,7 +188,9 @@ final class LinkKeeper {
                 guard let racer = self.racers.removeValue(forKey: id) else { continue }
                 if racer.hasAsked { self.lapses += 1 }
                 racer.attempt.abandon()
-                racer.channel?.close(promise: nil)
+                guard let channel = racer.channel else { continue }
+                // The relay must not hear it later: the next one's RESUME may be before it.
+                if racer.hasAsked { TunnelSocket.abort(channel) } else { channel.close(promise: nil) }
             }
         }
     }

@@ -57,7 +57,7 @@ struct Dial: Sendable {
             else {
                 return self.loop.makeFailedFuture(error)
             }
-            self.state.value.channel?.close(promise: nil)
+            self.closeChannel()
             return self.attempt(.webSocket).map { tunnel in
                 self.dialer.rememberFallback()
                 return tunnel
@@ -81,10 +81,20 @@ struct Dial: Sendable {
         case .success(let tunnel):
             self.promise.succeed(tunnel)
         case .failure(let error):
-            self.state.value.channel?.close(promise: nil)
+            self.closeChannel()
             for channel in self.state.value.connecting { channel.close(promise: nil) }
             let reason = DialReason.sentence(ofAnswer: error)
             self.promise.fail(error as? DialError ?? .notARelay(reason: reason))
+        }
+    }
+
+    /// What travelled behind the request must not be heard once this dial is given up.
+    private func closeChannel() {
+        guard let channel = self.state.value.channel else { return }
+        if self.state.value.hasOpened {
+            TunnelSocket.abort(channel)
+        } else {
+            channel.close(promise: nil)
         }
     }
 
@@ -185,7 +195,7 @@ struct Dial: Sendable {
         switch request.transport {
         case .raw:
             let half = TimeAmount.nanoseconds(self.dialer.timeout.nanoseconds / 2)
-            let timer = self.loop.scheduleTask(in: half) { channel.close(promise: nil) }
+            let timer = self.loop.scheduleTask(in: half) { self.closeChannel() }
             answered.whenComplete { _ in timer.cancel() }
         case .webSocket:
             break

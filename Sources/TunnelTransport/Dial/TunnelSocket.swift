@@ -1,4 +1,5 @@
 package import NIOCore
+import NIOSSL
 
 #if canImport(Glibc)
     import Glibc
@@ -48,6 +49,17 @@ package enum TunnelSocket {
             let lowWater = NIOBSDSocket.Option(rawValue: 25)
             Self.set(.init(level: .tcp, name: lowWater), Self.notSentLowWaterBytes, on: channel)
         #endif
+    }
+
+    /// Closes at once, with a reset, past TLS's goodbye: what the peer has not got by now it will
+    /// never get, also if the network comes back. On the channel's event loop.
+    package static func abort(_ channel: any Channel) {
+        if let provider = channel as? any SocketOptionProvider {
+            provider.setSoLinger(linger(l_onoff: 1, l_linger: 0)).whenComplete { _ in }
+        }
+        let tls = try? channel.pipeline.syncOperations.context(
+            handlerType: NIOSSLClientHandler.self)
+        if let tls { tls.close(promise: nil) } else { channel.close(promise: nil) }
     }
 
     private static func set(
