@@ -69,6 +69,11 @@ package struct LinkWatch: Sendable {
     package static let every = TimeAmount.milliseconds(250)
     /// An answer that takes longer is overdue, however short the round trip: a relay may be busy.
     static let leastPatience = TimeAmount.seconds(1)
+    /// It doubles with every suspicion that was wrong, up to this: a path that now and then stalls
+    /// for seconds is not helped by a dial each time.
+    static let mostLeastPatience = TimeAmount.seconds(8)
+    /// After a time without a wrong suspicion it is as before.
+    static let forgetsAfter = TimeAmount.seconds(60)
     /// The same in round trips: TCP sends a lost packet again within two or three.
     static let patienceRoundTrips: Int64 = 4
     /// Silence after which the relay is asked while clients are there. What the relay sends them
@@ -80,6 +85,9 @@ package struct LinkWatch: Sendable {
     package private(set) var isSuspect = false
     /// The way to the relay became another one, and nothing was answered since.
     package private(set) var hasMoved = false
+    private var leastPatience = Self.leastPatience
+    /// When a suspicion turned out to be wrong last.
+    private var lastWrong: NIODeadline?
     private var answered: UInt64?
     private var heard: UInt64
     /// When bytes came last, as far as looks can tell.
@@ -101,8 +109,11 @@ package struct LinkWatch: Sendable {
 
     /// How long an answer may take.
     package static func patience(_ roundTrip: TimeAmount?) -> TimeAmount {
-        guard let roundTrip else { return Self.leastPatience }
-        return max(Self.leastPatience, roundTrip * Self.patienceRoundTrips)
+        Self.patience(roundTrip, atLeast: Self.leastPatience)
+    }
+
+    private static func patience(_ roundTrip: TimeAmount?, atLeast least: TimeAmount) -> TimeAmount {
+        roundTrip.map { max(least, $0 * Self.patienceRoundTrips) } ?? least
     }
 
     package mutating func look(_ sight: Sight, now: NIODeadline) -> OnLook {
@@ -125,16 +136,27 @@ package struct LinkWatch: Sendable {
         }
         if self.isSuspect {
             guard hasAnswer else { return .nothing }
+            if !self.hasMoved { self.wasWrong(now: now) }
             self.isSuspect = false
             self.hasMoved = false
             return .trust
         }
-        if let since = self.waitingSince, now - since >= Self.patience(sight.roundTrip) {
+        if let last = self.lastWrong, now - last >= Self.forgetsAfter {
+            self.lastWrong = nil
+            self.leastPatience = Self.leastPatience
+        }
+        let patience = Self.patience(sight.roundTrip, atLeast: self.leastPatience)
+        if let since = self.waitingSince, now - since >= patience {
             self.isSuspect = true
             return .suspect
         }
         let isQuiet = sight.hasStreams && now - self.heardAt >= Self.askAfter
         return !sight.isAwaiting && (isQuiet || hasSlept) ? .ask : .nothing
+    }
+
+    private mutating func wasWrong(now: NIODeadline) {
+        self.leastPatience = min(self.leastPatience * 2, Self.mostLeastPatience)
+        self.lastWrong = now
     }
 
     /// - Returns: whether the way is another one, or is gone, or is there again. A dial without a

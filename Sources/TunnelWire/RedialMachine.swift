@@ -3,7 +3,7 @@ package import NIOCore
 /// Which dials to make to bring a link back, and which to give up.
 ///
 /// A packet that is lost in an outage is sent again after a second, then two, then four. So no
-/// attempt is waited for: a new one begins every ``interval`` until one has connected, and when the
+/// attempt is waited for: a new one begins every ``interval`` (later ``patientInterval``) until one has connected, and when the
 /// network is back, one of them is at most that old.
 ///
 ///                 TCP connected          RESUME leaves           RESUME_OK
@@ -46,10 +46,17 @@ package struct RedialMachine: Sendable {
     }
 
     /// From one attempt to the next, a quarter more or less. What a person takes for "at once" is
-    /// 100 ms, and TLS needs some of it. Twenty packets of 60 bytes a second, for the length of a
-    /// grace at most.
+    /// 100 ms, and TLS needs some of it.
     static let interval = TimeAmount.milliseconds(50)
-    /// Attempts at once: as many as begin within a second, and a few that got further. One that
+    /// How long that pace is kept: a handover, a lift, a lid. Then ``patientInterval``.
+    static let briskFor = TimeAmount.seconds(5)
+    /// The pace of a longer outage. Every dial takes a place in a NAT's table for a minute or so,
+    /// and 1,000 agents behind one uplink would send it 20,000 SYNs a second when it comes back.
+    static let patientInterval = TimeAmount.milliseconds(200)
+    /// A connection that is only slow, with its route as it was, is dialled beside after a random
+    /// wait up to this: what slows one slows all, and all at once would not help the relay.
+    package static let spread = TimeAmount.milliseconds(300)
+    /// Attempts at once: as many as begin within a second at first, and a few that got further. One that
     /// has not connected after a second, or four round trips, is given up: TCP would only now try
     /// again, and twenty others ask the same.
     static let maximumAttempts = 24
@@ -75,6 +82,7 @@ package struct RedialMachine: Sendable {
     private var lastID = 0
     private var roundTrip: TimeAmount?
     private var notBefore: NIODeadline
+    private var briskUntil: NIODeadline
     private var byNameFrom: NIODeadline
     private var lastFailure: NIODeadline?
     private var cutWait = Self.cutWaits.first
@@ -84,6 +92,7 @@ package struct RedialMachine: Sendable {
 
     package init(now: NIODeadline) {
         self.notBefore = now
+        self.briskUntil = now
         self.byNameFrom = now
     }
 
@@ -100,9 +109,17 @@ package struct RedialMachine: Sendable {
     // MARK: Verbs
 
     /// The link is cut, or suspect, or the way to the relay is another: dial from now on.
-    package mutating func begin(roundTrip: TimeAmount?, now: NIODeadline) {
+    ///
+    /// - Parameters:
+    ///   - roundTrip: As measured last.
+    ///   - wait: Before the first dial, if none is under way.
+    ///   - now: The time.
+    package mutating func begin(
+        roundTrip: TimeAmount?, after wait: TimeAmount = .zero, now: NIODeadline
+    ) {
         self.roundTrip = roundTrip ?? self.roundTrip
-        self.notBefore = now
+        self.notBefore = self.isDialling ? now : now + wait
+        self.briskUntil = now + Self.briskFor
         guard !self.isDialling else { return }
         self.isDialling = true
         self.byNameFrom = now + Self.byNameEvery
@@ -129,9 +146,10 @@ package struct RedialMachine: Sendable {
         let byName = now >= self.byNameFrom
         if byName { self.byNameFrom = now + Self.byNameEvery }
         actions.append(.dial(self.lastID, byName: byName))
-        let quarter = Self.interval.nanoseconds / 4
+        let interval = now < self.briskUntil ? Self.interval : Self.patientInterval
+        let quarter = interval.nanoseconds / 4
         let jitter = Int64.random(in: -quarter...quarter, using: &generator)
-        self.notBefore = now + Self.interval + .nanoseconds(jitter)
+        self.notBefore = now + interval + .nanoseconds(jitter)
         return actions
     }
 

@@ -80,6 +80,40 @@ struct LinkWatchTests {
         #expect(seen.0 == .suspect)
     }
 
+    @Test func `each wrong suspicion doubles the patience up to 8 s, for a minute`() throws {
+        var scene = Scene()
+        for seconds in [1, 2, 4, 8, 8] as [Int64] {
+            scene.sight.isAwaiting = true
+            let found = scene.look(for: .seconds(20))
+            let seen = try #require(found)
+            #expect(seen.0 == .suspect)
+            #expect(seen.after >= .seconds(seconds))
+            #expect(seen.after <= .seconds(seconds) + LinkWatch.every * 2)
+            scene.hear()
+            #expect(scene.look() == .trust)
+        }
+        scene.sight.isAwaiting = false
+        #expect(scene.look(for: LinkWatch.forgetsAfter) == nil)
+        scene.sight.isAwaiting = true
+        let found = scene.look(for: .seconds(20))
+        let seen = try #require(found)
+        #expect(seen.after <= .seconds(1) + LinkWatch.every * 2)
+    }
+
+    @Test func `a way that moved and answers all the same changes no patience`() throws {
+        var scene = Scene()
+        for address in ["198.51.100.1", "192.0.2.1", "198.51.100.1"] {
+            scene.sight.route = .from(address)
+            #expect(scene.look() == .suspect)
+            scene.hear()
+            #expect(scene.look() == .trust)
+        }
+        scene.sight.isAwaiting = true
+        let found = scene.look(for: .seconds(20))
+        let seen = try #require(found)
+        #expect(seen.after <= .seconds(1) + LinkWatch.every * 2)
+    }
+
     @Test func `an idle connection is asked only while clients are behind it`() throws {
         var scene = Scene()
         #expect(scene.look(for: .seconds(60)) == nil)

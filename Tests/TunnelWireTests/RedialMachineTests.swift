@@ -57,7 +57,7 @@ struct RedialMachineTests {
     }
 
     @Test(arguments: UInt64(0)..<20)
-    func `while nothing connects a new attempt begins every 50 ms, and no more than 24 wait`(
+    func `while nothing connects an attempt begins every 50 ms, after 5 s every 200 ms`(
         seed: UInt64
     ) throws {
         var scene = Scene(seed: seed)
@@ -69,7 +69,12 @@ struct RedialMachineTests {
         }
         for (earlier, later) in zip(scene.begun, scene.begun.dropFirst()) {
             let gap = later.at - earlier.at
-            #expect((TimeAmount.milliseconds(37)...TimeAmount.milliseconds(63)).contains(gap))
+            let isBrisk = earlier.at - start < RedialMachine.briskFor
+            let range: ClosedRange<TimeAmount> =
+                isBrisk
+                ? .milliseconds(37) ... .milliseconds(63)
+                : .milliseconds(150) ... .milliseconds(250)
+            #expect(range.contains(gap))
         }
         let oldest = try #require(scene.open.values.min())
         #expect(scene.now - oldest <= .seconds(1))
@@ -218,7 +223,7 @@ struct RedialMachineTests {
             for id in scene.open.keys.sorted() { scene.fail(id, .unreachable) }
             scene.pass(.milliseconds(50))
         }
-        #expect((160...270).contains(scene.begun.count))
+        #expect((95...170).contains(scene.begun.count))
     }
 
     @Test(arguments: UInt64(0)..<20)
@@ -269,6 +274,32 @@ struct RedialMachineTests {
         let count = scene.begun.count
         scene.begin()
         #expect(scene.begun.count == count + 1)
+    }
+
+    @Test func `another way is dialled at the pace of a new outage`() {
+        var scene = Scene()
+        scene.begin()
+        scene.pass(.seconds(20))
+        let count = scene.begun.count
+        scene.begin()
+        scene.pass(.seconds(1))
+        #expect((15...28).contains(scene.begun.count - count))
+    }
+
+    @Test func `a first dial may be told to wait, one more that is wanted at once is not`() {
+        var scene = Scene()
+        scene.machine.begin(roundTrip: nil, after: .milliseconds(200), now: scene.now)
+        scene.take()
+        scene.pass(.milliseconds(199))
+        #expect(scene.begun.isEmpty)
+        scene.begin()
+        #expect(scene.begun.count == 1)
+        scene.perform(scene.machine.stop())
+        scene.machine.begin(roundTrip: nil, after: .milliseconds(200), now: scene.now)
+        scene.pass(.milliseconds(199))
+        #expect(scene.begun.count == 1)
+        scene.pass(.milliseconds(1))
+        #expect(scene.begun.count == 2)
     }
 
     @Test func `stopping gives everything up, and late news changes nothing`() {

@@ -122,7 +122,11 @@ final class LinkKeeper {
             self.suspectSince = self.suspectSince ?? now
             self.silentSince = self.silentSince ?? watch.heardAt
             self.link.ask()
-            if self.succession != .keeps { self.dial(now: now) }
+            switch self.succession {
+            case .keeps: break
+            case .onceLetIn: self.dial(after: self.spread(), now: now)
+            case .now: self.dial(now: now)
+            }
         case .trust:
             self.suspectSince = nil
             self.silentSince = nil
@@ -155,9 +159,14 @@ final class LinkKeeper {
 
     // MARK: Dialling
 
-    private func dial(now: NIODeadline) {
-        self.redial.begin(roundTrip: self.link.machine.roundTrip, now: now)
+    private func dial(after wait: TimeAmount = .zero, now: NIODeadline) {
+        self.redial.begin(roundTrip: self.link.machine.roundTrip, after: wait, now: now)
         self.turn()
+    }
+
+    private func spread() -> TimeAmount {
+        let most = RedialMachine.spread.nanoseconds
+        return .nanoseconds(Int64.random(in: 0...most, using: &self.random))
     }
 
     private func giveUpDialling() {
