@@ -12,6 +12,8 @@ struct Dial: Sendable {
         /// Those whose TCP does not stand yet: one for each address of a name.
         var connecting: [any Channel] = []
         var hasOpened = false
+        /// Raw was neither refused nor hung up on: nobody answered it.
+        var rawWasSilent = false
         var deadline: Scheduled<Void>?
         var isOver = false
     }
@@ -59,7 +61,10 @@ struct Dial: Sendable {
             }
             self.closeChannel()
             return self.attempt(.webSocket).map { tunnel in
-                self.dialer.rememberFallback()
+                // One hang-up may be a relay that was just being restarted.
+                if self.state.value.rawWasSilent || !dialError.isCut {
+                    self.dialer.rememberFallback()
+                }
                 return tunnel
             }
         case .webSocket:
@@ -195,7 +200,10 @@ struct Dial: Sendable {
         switch request.transport {
         case .raw:
             let half = TimeAmount.nanoseconds(self.dialer.timeout.nanoseconds / 2)
-            let timer = self.loop.scheduleTask(in: half) { self.closeChannel() }
+            let timer = self.loop.scheduleTask(in: half) {
+                self.state.value.rawWasSilent = true
+                self.closeChannel()
+            }
             answered.whenComplete { _ in timer.cancel() }
         case .webSocket:
             break

@@ -109,6 +109,13 @@ package final class TunnelDialer: Sendable {
         on loop: any EventLoop,
         preferring transport: TunnelTransportKind = .raw
     ) -> EventLoopFuture<DialedTunnel> {
+        self.begin(on: loop, preferring: transport).tunnel
+    }
+
+    /// The same, for who may lose interest.
+    package func begin(
+        on loop: any EventLoop, preferring transport: TunnelTransportKind
+    ) -> DialAttempt {
         var plan = DialPlan()
         plan.transport = transport
         let attempt = self.attempt(plan, on: loop)
@@ -116,7 +123,7 @@ package final class TunnelDialer: Sendable {
             // Perhaps the network has changed: begin anew with what was asked for.
             self.rawWasRefused.store(false, ordering: .relaxed)
         }
-        return attempt.tunnel
+        return attempt
     }
 
     /// Begins one dial that can be given up: several may race.
@@ -125,6 +132,13 @@ package final class TunnelDialer: Sendable {
         let knowsBetter = self.rawWasRefused.load(ordering: .relaxed)
         let first: TunnelTransportKind = knowsBetter ? .webSocket : plan.transport
         let dial = Dial(self, plan: plan, loop: loop, promise: promise)
+        if knowsBetter {
+            promise.futureResult.whenFailure { error in
+                let error = error as? DialError
+                guard error != .abandoned, error?.isUnreachable != true else { return }
+                self.rawWasRefused.store(false, ordering: .relaxed)
+            }
+        }
         if loop.inEventLoop { dial.start(first) } else { loop.execute { dial.start(first) } }
         return DialAttempt(dial, tunnel: promise.futureResult)
     }

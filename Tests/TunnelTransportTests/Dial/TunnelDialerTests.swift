@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import Synchronization
 import Testing
 
 @testable import TunnelTransport
@@ -39,7 +40,7 @@ struct TunnelDialerTests {
     @Test(arguments: [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi", "HTTP/1.1 400 Bad Request\r\n\r\n",
         "HTTP/1.1 426 Upgrade Required\r\ncontent-length: 0\r\n\r\n",
-        "HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\n\r\n", "garbage\r\n\r\n", "",
+        "HTTP/1.1 501 Not Implemented\r\ncontent-length: 0\r\n\r\n", "garbage\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n",
     ])
@@ -48,7 +49,7 @@ struct TunnelDialerTests {
     ) async throws {
         let relay = try await ScriptedRelay.start { request in
             if request.contains("pgshare/1") {
-                answer.isEmpty ? .hangUp : .sendAndClose(answer)
+                .sendAndClose(answer)
             } else {
                 .send(ScriptedRelay.webSocket101(for: request) + "\u{02}\u{03}abc")
             }
@@ -65,6 +66,43 @@ struct TunnelDialerTests {
         }
         let requests = relay.requests
         #expect(requests.map(self.isRaw) == [true, false, false])
+        try await relay.stop()
+    }
+
+    @Test func `one that is hung up on becomes a WebSocket, and the next dial is raw again`()
+        async throws
+    {
+        let relay = try await ScriptedRelay.start { request in
+            request.contains("pgshare/1")
+                ? .hangUp : .send(ScriptedRelay.webSocket101(for: request))
+        }
+        let dialer = try relay.dialer()
+        for _ in 0..<2 {
+            let tunnel = try await dialer.dial(on: self.loop).get()
+            #expect(tunnel.transport == .webSocket)
+            try await tunnel.channel.close()
+        }
+        #expect(relay.requests.map(self.isRaw) == [true, false, true, false])
+        try await relay.stop()
+    }
+
+    @Test func `a WebSocket that is refused is no better than raw any more`() async throws {
+        let works = Mutex(true)
+        let relay = try await ScriptedRelay.start { request in
+            request.contains("pgshare/1") || !works.withLock { $0 }
+                ? .sendAndClose(ScriptedRelay.answer("503 Service Unavailable"))
+                : .send(ScriptedRelay.webSocket101(for: request))
+        }
+        let dialer = try relay.dialer()
+        let tunnel = try await dialer.attempt(DialPlan(), on: self.loop).tunnel.get()
+        try await tunnel.channel.close()
+        works.withLock { $0 = false }
+        for _ in 0..<2 {
+            await #expect(throws: DialError.self) {
+                try await dialer.attempt(DialPlan(), on: self.loop).tunnel.get()
+            }
+        }
+        #expect(relay.requests.map(self.isRaw) == [true, false, false, true, false])
         try await relay.stop()
     }
 
