@@ -215,7 +215,8 @@ public final class AgentTunnel: Sendable {
     /// - Returns: nil if the relay had a link on that event loop already.
     private func establish(_ hello: Hello, index: Int) async throws -> Standing? {
         let loop = self.loops[index % self.loops.count]
-        let dialed = try await self.dialer.dial(on: loop, preferring: self.transport).get()
+        let attempt = self.dialer.begin(on: loop, preferring: self.transport)
+        let dialed = try await attempt.tunnel.get { loop.execute { attempt.abandon() } }
         self.relayAddress.withLockedValue { $0 = dialed.channel.remoteAddress }
         let (stream, continuation) = AsyncStream.makeStream(of: AgentLink.Signal.self)
         let made = NIOLockedValueBox<NIOLoopBound<Link>?>(nil)
@@ -233,7 +234,7 @@ public final class AgentTunnel: Sendable {
                     link.attach(handler)
                     (link.delegate as? AgentLink)?.keeper?.attached(to: dialed.channel)
                 })
-        }.get()
+        }.get { dialed.channel.close(promise: nil) }
         guard case .welcomed(let welcome) = answer, let link = made.withLockedValue({ $0 }) else {
             continuation.finish()
             return nil
