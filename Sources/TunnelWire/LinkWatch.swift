@@ -112,7 +112,9 @@ package struct LinkWatch: Sendable {
         Self.patience(roundTrip, atLeast: Self.leastPatience)
     }
 
-    private static func patience(_ roundTrip: TimeAmount?, atLeast least: TimeAmount) -> TimeAmount {
+    private static func patience(
+        _ roundTrip: TimeAmount?, atLeast least: TimeAmount
+    ) -> TimeAmount {
         roundTrip.map { max(least, $0 * Self.patienceRoundTrips) } ?? least
     }
 

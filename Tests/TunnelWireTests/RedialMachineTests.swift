@@ -105,7 +105,7 @@ struct RedialMachineTests {
         #expect(scene.open[third] != nil)
     }
 
-    @Test func `beside connections that get no further others are made after 1, 2 and 4 s, up to 3`()
+    @Test func `beside connections that get no further others are made after 1 and 2 s, up to 3`()
         throws
     {
         var scene = Scene()

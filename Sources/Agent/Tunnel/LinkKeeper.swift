@@ -199,7 +199,11 @@ final class LinkKeeper {
                 racer.attempt.abandon()
                 guard let channel = racer.channel else { continue }
                 // The relay must not hear it later: the next one's RESUME may be before it.
-                if racer.hasAsked { TunnelSocket.abort(channel) } else { channel.close(promise: nil) }
+                if racer.hasAsked {
+                    TunnelSocket.abort(channel)
+                } else {
+                    channel.close(promise: nil)
+                }
             }
         }
     }
