@@ -3,8 +3,8 @@ package import NIOCore
 /// Which dials to make to bring a link back, and which to give up.
 ///
 /// A packet that is lost in an outage is sent again after a second, then two, then four. So no
-/// attempt is waited for: a new one begins every ``interval`` (later ``patientInterval``) until one has connected, and when the
-/// network is back, one of them is at most that old.
+/// attempt is waited for: a new one begins every ``interval`` (later ``patientInterval``) until one
+/// has connected, and when the network is back, one of them is at most that old.
 ///
 ///                 TCP connected          RESUME leaves           RESUME_OK
 ///     connecting ──────────────▶ greeting ────────────▶ asking ────────────▶ (done)
@@ -56,9 +56,9 @@ package struct RedialMachine: Sendable {
     /// A connection that is only slow, with its route as it was, is dialled beside after a random
     /// wait up to this: what slows one slows all, and all at once would not help the relay.
     package static let spread = TimeAmount.milliseconds(300)
-    /// Attempts at once: as many as begin within a second at first, and a few that got further. One that
-    /// has not connected after a second, or four round trips, is given up: TCP would only now try
-    /// again, and twenty others ask the same.
+    /// Attempts at once: as many as begin within a second at first, and a few that got further. One
+    /// that has not connected after a second, or four round trips, is given up: TCP would only now
+    /// try again, and the others ask the same.
     static let maximumAttempts = 24
     /// Connections that TLS or the relay's answer is awaited on. None makes room for a younger one:
     /// a relay that is busy with everybody's return would never get to answer anybody.
