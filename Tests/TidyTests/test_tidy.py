@@ -421,6 +421,8 @@ SECRET = re.compile(
 
 def test_no_secret_is_in_the_tree():
     paths = [path for path in tracked() if path.stat().st_size < 1 << 20]
+    # A fuzzer makes up tokens all day.
+    paths = [path for path in paths if not name(path).startswith("Fuzz/Corpora/")]
     assert not hits(paths, SECRET)
     assert not [name(path) for path in tracked("*.key", "*.p12", "*.sqlite", ".pgpass", ".env")]
 
