@@ -13,6 +13,7 @@ actor RelayControl {
     private let doors: Int
     private var ports: [AgentDoorPlace: Int] = [:]
     private var end: End?
+    private var signals = 0
     private var waiters: [CheckedContinuation<Void, Never>] = []
 
     /// - Parameter doors: Doors for agents and the API.
@@ -45,11 +46,13 @@ actor RelayControl {
         self.waiters = []
     }
 
-    /// The second signal counts for more than the first: drains, or stops if it drains already.
+    /// The second signal counts for more than the first: drains, then stops. A relay that drains
+    /// because another one took over goes on draining at the first.
     ///
     /// - Returns: what it does now.
     func signalled() -> End {
-        self.end(self.end == nil ? .drain : .now)
+        self.signals += 1
+        self.end(self.signals == 1 ? .drain : .now)
         return self.end ?? .now
     }
 }
