@@ -54,6 +54,29 @@ struct ShareDirectoryTests {
         #expect(directory.find(.id(share.id))?.acceptor == nil)
     }
 
+    @Test func `tunnels that another one follows end with the share, until they are down`() throws {
+        let share = try self.share()
+        var revoked = share
+        revoked.revokedAt = self.now
+        let ends: [(ShareDirectory) -> [ShareDirectory.Ending]] = [
+            { $0.ended(share.id, .shareEnded) },
+            { $0.load([revoked], now: self.now) },
+            { $0.load([], now: self.now) },
+        ]
+        for end in ends {
+            let directory = ShareDirectory()
+            let first = self.online(directory, share)
+            let (second, third) = (AcceptorDouble(), AcceptorDouble())
+            _ = directory.tunnelUp(share, acceptor: second, generation: 2, now: self.now)
+            _ = directory.tunnelUp(share, acceptor: third, generation: 3, now: self.now)
+            #expect(!directory.tunnelDown(share.id, generation: 2))
+            #expect(directory.load([share], now: self.now).isEmpty)
+            let ended = end(directory).map { ObjectIdentifier($0.acceptor) }
+            #expect(Set(ended) == [ObjectIdentifier(first), ObjectIdentifier(third)])
+            #expect(end(directory).isEmpty)
+        }
+    }
+
     @Test func `revocation returns the tunnel to tell, once`() throws {
         let directory = ShareDirectory()
         let share = try self.share()

@@ -19,6 +19,9 @@ final class ShareDirectory: Sendable {
         let acceptor: (any ClientAcceptor)?
         /// The generation of that tunnel, or of the last one; 0 where there was none.
         let tunnelGeneration: UInt64
+        /// Tunnels before it, by generation, that are not down yet: an agent that has moved on may
+        /// still have clients there, and they end with the share.
+        fileprivate let retired: [UInt64: any ClientAcceptor]
         /// Whether it was ended here, before the store says so.
         let isEnded: Bool
         /// Which of the directory's claims brought its tunnel; 0 where none did.
@@ -31,6 +34,7 @@ final class ShareDirectory: Sendable {
             verifier: SCRAMVerifier?,
             acceptor: (any ClientAcceptor)? = nil,
             tunnelGeneration: UInt64 = 0,
+            retired: [UInt64: any ClientAcceptor] = [:],
             isEnded: Bool = false,
             claim: Int = 0,
             awaitedUntil: NIODeadline? = nil
@@ -39,6 +43,7 @@ final class ShareDirectory: Sendable {
             self.verifier = verifier
             self.acceptor = acceptor
             self.tunnelGeneration = tunnelGeneration
+            self.retired = retired
             self.isEnded = isEnded
             self.claim = claim
             self.awaitedUntil = awaitedUntil
@@ -49,11 +54,18 @@ final class ShareDirectory: Sendable {
             !self.isEnded && self.share.state(now: now) == .live
         }
 
+        /// Its tunnels, to be told that it is over.
+        fileprivate func endings(_ reason: Refusal.Reason) -> [Ending] {
+            let acceptors = (self.acceptor.map { [$0] } ?? []) + Array(self.retired.values)
+            return acceptors.map { Ending(acceptor: $0, reason: reason) }
+        }
+
         /// The same entry with another share, tunnel or end.
         fileprivate func with(
             share: Share? = nil,
             acceptor: (any ClientAcceptor)?,
             tunnelGeneration: UInt64? = nil,
+            retired: [UInt64: any ClientAcceptor]? = nil,
             isEnded: Bool,
             claim: Int? = nil,
             awaitedUntil: NIODeadline? = nil
@@ -65,6 +77,7 @@ final class ShareDirectory: Sendable {
                 verifier: isSameVerifier ? self.verifier : SCRAMVerifier(share.verifier),
                 acceptor: acceptor,
                 tunnelGeneration: tunnelGeneration ?? self.tunnelGeneration,
+                retired: retired ?? self.retired,
                 isEnded: isEnded,
                 claim: claim ?? self.claim,
                 // Nobody is awaited who is here.
@@ -210,8 +223,7 @@ final class ShareDirectory: Sendable {
                 Self.end(entry, because: reason, &fresh, &endings)
             }
             for (id, entry) in state.entries where fresh.entries[id] == nil {
-                guard let acceptor = entry.acceptor else { continue }
-                endings.append(Ending(acceptor: acceptor, reason: .shareEnded))
+                endings += entry.endings(.shareEnded)
             }
             state = fresh
             return endings
@@ -238,12 +250,14 @@ final class ShareDirectory: Sendable {
             if let old, generation < old.tunnelGeneration { return .stale }
             state.claims += 1
             let entry = Self.updated(old, to: share)
+            let displaced = old?.acceptor.flatMap { $0 === acceptor ? nil : $0 }
+            var retired = entry.retired
+            if let displaced { retired[entry.tunnelGeneration] = displaced }
             state.insert(
                 entry.with(
-                    acceptor: acceptor, tunnelGeneration: generation, isEnded: false,
-                    claim: state.claims))
-            let isOther = old?.acceptor.map { $0 !== acceptor } ?? false
-            return .serving(displaced: isOther ? old?.acceptor : nil)
+                    acceptor: acceptor, tunnelGeneration: generation, retired: retired,
+                    isEnded: false, claim: state.claims))
+            return .serving(displaced: displaced)
         }
     }
 
@@ -259,9 +273,14 @@ final class ShareDirectory: Sendable {
         _ id: ShareID, generation: UInt64, awaitedUntil: NIODeadline? = nil
     ) -> Bool {
         self.change { state in
-            guard let entry = state.entries[id], entry.acceptor != nil,
-                entry.tunnelGeneration == generation
-            else { return false }
+            guard let entry = state.entries[id] else { return false }
+            guard entry.acceptor != nil, entry.tunnelGeneration == generation else {
+                var retired = entry.retired
+                guard retired.removeValue(forKey: generation) != nil else { return false }
+                state.insert(
+                    entry.with(acceptor: entry.acceptor, retired: retired, isEnded: entry.isEnded))
+                return false
+            }
             state.insert(
                 entry.with(acceptor: nil, isEnded: entry.isEnded, awaitedUntil: awaitedUntil))
             return true
@@ -336,9 +355,7 @@ final class ShareDirectory: Sendable {
         _ endings: inout [Ending]
     ) {
         guard let reason else { return }
-        if let acceptor = entry.acceptor {
-            endings.append(Ending(acceptor: acceptor, reason: reason))
-        }
-        state.insert(entry.with(acceptor: nil, isEnded: true))
+        endings += entry.endings(reason)
+        state.insert(entry.with(acceptor: nil, retired: [:], isEnded: true))
     }
 }

@@ -110,7 +110,8 @@ final class RelayTunnelDoor: TunnelDoor {
     }
 
     /// A newer tunnel of the owner took over. Clients of the old one cannot move: they are told.
-    /// One that drains is not in the way: it goes on until its last client has left.
+    /// One that drains is not in the way: it goes on until its last client has left, or until its
+    /// share ends.
     private func displace(_ old: RelayTunnel) {
         guard !old.isDraining else { return }
         self.registry.remove(old)
