@@ -67,7 +67,7 @@ struct RelayHouse: Sendable {
             self.issuer = nil
         }
         self.store = try SQLiteShareStore(folder: configuration.stateFolder)
-        self.turn = try RelayTurn(configuration, store: self.store, logger: logger)
+        self.turn = try await RelayTurn(configuration, store: self.store, logger: logger)
         let files = try Self.certificate(configuration, logger)
         self.caFile = files.ca
         self.tls = try TLSContextBox(
@@ -294,12 +294,12 @@ struct RelayHouse: Sendable {
         while !Task.isCancelled {
             try await Task.sleep(for: Self.watchEvery)
             counter = await self.reloadIfChanged(since: counter)
+            self.turn.takeLock()
             rounds += 1
             guard rounds % Self.maintenanceEveryRounds == 0 else { continue }
             self.tell(self.directory.expire(now: Date()))
             _ = self.tls.reloadIfChanged()
             self.countTraffic()
-            self.turn.takeLock()
             for tunnel in self.registry.all { tunnel.endEmptyLinks(.relayStopping) }
             if rounds % Self.forgetEveryRounds == 0 { await self.forgetStale() }
         }

@@ -236,6 +236,13 @@ def test_a_second_relay_by_mistake_fails_and_the_first_one_serves_on(new_relay, 
         )  # fmt: skip
         assert done.returncode == 1
         assert "another relay serves the state" in done.stderr and "--take-over" in done.stderr
+        # A relay of another state has nobody here to take over from.
+        done = pgshare(
+            "relay", "--take-over", "--state", str(relay.state) + "-other",
+            *(word for pair in places.items() for word in pair), seconds=30,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "address already in use" in done.stderr.lower()
         assert client.query("select 1") == [[b"1"]]
         assert answers(agent.endpoint)
 

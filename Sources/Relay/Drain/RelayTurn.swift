@@ -8,9 +8,13 @@ import ShareStore
 ///
 /// - Whoever serves has a row of the store with the highest number, and the lock of the state.
 /// - A relay that was not told to take over fails where the ports or the lock are taken.
-/// - One that takes over listens beside the one before, leads new connections to itself, and then
-///   writes its row: the one before sees a higher number than its own, and drains.
+/// - One that takes over listens beside the one before, writes its row, and leads new connections
+///   to itself: the one before sees a higher number than its own, and drains.
 struct RelayTurn: Sendable {
+    /// A serving relay takes a free lock in a fraction of it.
+    private static let patience = Duration.seconds(2)
+    private static let askEvery = Duration.milliseconds(70)
+
     private let configuration: RelayConfiguration
     private let store: SQLiteShareStore
     private let logger: Logger
@@ -32,18 +36,44 @@ struct RelayTurn: Sendable {
     /// - Throws: ``RelayError`` where somebody does.
     init(
         _ configuration: RelayConfiguration, store: SQLiteShareStore, logger: Logger
-    ) throws {
+    ) async throws {
         self.configuration = configuration
         self.store = store
         self.logger = logger
-        let lock = try StateLock(folder: configuration.stateFolder)
+        let lock: StateLock?
+        if configuration.takesOver {
+            lock = try await self.lockToTakeOver()
+        } else {
+            lock = try StateLock(folder: configuration.stateFolder)
+            try self.checkPorts()
+            guard lock != nil else {
+                throw RelayError(
+                    "another relay serves the state in \(configuration.stateFolder); "
+                        + "stop it, or let this one take its place with --take-over")
+            }
+        }
         self.state.withLockedValue { $0.lock = lock }
-        guard !configuration.takesOver else { return }
-        try self.checkPorts()
-        guard lock != nil else {
-            throw RelayError(
-                "another relay serves the state in \(configuration.stateFolder); "
-                    + "stop it, or let this one take its place with --take-over")
+    }
+
+    /// The lock, or nil where the relay before has it. Where nobody has it, there is nobody to take
+    /// over from: the ports must be free, or become so within ``patience``. They may be those of a
+    /// relay of another state, which must not lose its clients to this one; or of one that is just
+    /// leaving, or that has not taken the lock yet.
+    private func lockToTakeOver() async throws -> StateLock? {
+        let clock = ContinuousClock()
+        let deadline = clock.now + Self.patience
+        while true {
+            do {
+                // Let go of where it throws: whoever has the ports may want it.
+                guard let lock = try StateLock(folder: self.configuration.stateFolder) else {
+                    return nil
+                }
+                try self.checkPorts()
+                return lock
+            } catch {
+                guard clock.now < deadline else { throw error }
+            }
+            try await Task.sleep(for: Self.askEvery)
         }
     }
 
