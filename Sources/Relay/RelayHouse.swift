@@ -122,14 +122,19 @@ struct RelayHouse: Sendable {
                         guard let ports = await self.control.opened(place, port: port) else {
                             return
                         }
-                        await self.turn.begin(
-                            listeners.all, cancelPort: cancels?.localAddress?.port, self.cancels)
-                        onListening(self.addresses(postgresPort: postgresPort, ports))
+                        do {
+                            try await self.turn.begin(
+                                listeners.all, cancelPort: cancels?.localAddress?.port,
+                                self.cancels)
+                            onListening(self.addresses(postgresPort: postgresPort, ports))
+                        } catch {
+                            await self.control.fail(RelayError("\(error)"))
+                        }
                     }
                 }
             }
             group.addTask { try await self.maintain() }
-            group.addTask { await self.waitForEnd() }
+            group.addTask { try await self.waitForEnd() }
             // Told to stop, or one of them failed: either way all of it ends.
             let first = await group.nextResult()
             if case .success = first {
@@ -143,10 +148,10 @@ struct RelayHouse: Sendable {
         }
     }
 
-    private func waitForEnd() async {
-        await withGracefulShutdownHandler {
-            await withTaskCancellationHandler {
-                await self.control.waitForEnd()
+    private func waitForEnd() async throws {
+        try await withGracefulShutdownHandler {
+            try await withTaskCancellationHandler {
+                try await self.control.waitForEnd()
             } onCancel: {
                 Task { await self.control.end(.now) }
             }
@@ -300,6 +305,7 @@ struct RelayHouse: Sendable {
             self.tell(self.directory.expire(now: Date()))
             _ = self.tls.reloadIfChanged()
             self.countTraffic()
+            await self.turn.enterIfMissing(self.cancels)
             for tunnel in self.registry.all { tunnel.endEmptyLinks(.relayStopping) }
             if rounds % Self.forgetEveryRounds == 0 { await self.forgetStale() }
         }

@@ -24,4 +24,15 @@ struct RelayControlTests {
         await control.end(.now)
         #expect(await control.signalled() == .now)
     }
+
+    @Test func `what cannot go on ends with its reason, and a drain does not`() async throws {
+        let failed = RelayControl(doors: 1)
+        await failed.fail(RelayError("broken"))
+        await #expect(throws: RelayError.self) { try await failed.waitForEnd() }
+        #expect(await failed.mustStop)
+        let drained = RelayControl(doors: 1)
+        await drained.end(.drain)
+        await drained.fail(RelayError("broken"))
+        try await drained.waitForEnd()
+    }
 }

@@ -14,6 +14,7 @@ actor RelayControl {
     private var ports: [AgentDoorPlace: Int] = [:]
     private var end: End?
     private var signals = 0
+    private var failure: RelayError?
     private var waiters: [CheckedContinuation<Void, Never>] = []
 
     /// - Parameter doors: Doors for agents and the API.
@@ -33,10 +34,21 @@ actor RelayControl {
         return self.isOpen ? self.ports : nil
     }
 
+    /// Whether it was told to end.
+    var isOver: Bool { self.end != nil }
+
     /// Waits until it is told to end.
-    func waitForEnd() async {
-        guard self.end == nil else { return }
-        await withCheckedContinuation { self.waiters.append($0) }
+    ///
+    /// - Throws: Why it cannot go on, where that is the reason.
+    func waitForEnd() async throws {
+        if self.end == nil { await withCheckedContinuation { self.waiters.append($0) } }
+        if let failure { throw failure }
+    }
+
+    /// It cannot go on: all of it ends at once.
+    func fail(_ error: RelayError) {
+        if self.end == nil { self.failure = error }
+        self.end(.now)
     }
 
     /// Ends it. Who is told to drain may be told to stop after all, not the other way round.

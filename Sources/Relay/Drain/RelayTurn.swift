@@ -23,6 +23,9 @@ struct RelayTurn: Sendable {
     private struct State: Sendable {
         var number: Int64 = 0
         var lock: StateLock?
+        var cancelPort: Int?
+        /// Its row could not be written yet.
+        var isToEnter = false
         /// The lock was given up, or is not wanted any more.
         var isOver = false
         var isTakenOver = false
@@ -101,21 +104,44 @@ struct RelayTurn: Sendable {
     ///   - listeners: The listening sockets.
     ///   - cancelPort: Where the relay takes cancel requests once another one serves.
     ///   - cancels: Told where the relays before take them.
+    /// - Throws: ``RelayError`` where the one before cannot be told: it would serve on.
     func begin(
         _ listeners: [any Channel], cancelPort: Int?, _ cancels: CancelDirectory
-    ) async {
-        if self.configuration.takesOver {
-            for listener in listeners where !(await SharedPort.takeNewConnections(listener)) {
-                self.logger.info("the kernel deals new connections out between both relays")
-            }
-        }
+    ) async throws {
+        self.state.withLockedValue { $0.cancelPort = cancelPort }
         do {
-            let isAlone = self.state.withLockedValue { $0.lock != nil }
-            let number = try await self.store.relayServes(
-                pid: ProcessInfo.processInfo.processIdentifier, cancelPort: cancelPort,
-                isAlone: isAlone, now: Date())
-            self.state.withLockedValue { $0.number = number }
-            cancels.setPorts(try await self.store.cancelPorts(before: number))
+            try await self.enter(cancels)
+        } catch {
+            guard !self.configuration.takesOver else {
+                throw RelayError("the relay before cannot be told to drain: \(error)")
+            }
+            self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
+            self.state.withLockedValue { $0.isToEnter = true }
+        }
+        guard self.configuration.takesOver else { return }
+        for listener in listeners where !(await SharedPort.takeNewConnections(listener)) {
+            self.logger.info("the kernel deals new connections out between both relays")
+        }
+    }
+
+    /// Writes the row of this relay.
+    private func enter(_ cancels: CancelDirectory) async throws {
+        let (isAlone, port) = self.state.withLockedValue { ($0.lock != nil, $0.cancelPort) }
+        let number = try await self.store.relayServes(
+            pid: ProcessInfo.processInfo.processIdentifier, cancelPort: port, isAlone: isAlone,
+            now: Date())
+        self.state.withLockedValue { state in
+            state.number = number
+            state.isToEnter = false
+        }
+        cancels.setPorts(try await self.store.cancelPorts(before: number))
+    }
+
+    /// Tries again what failed at the start.
+    func enterIfMissing(_ cancels: CancelDirectory) async {
+        guard self.state.withLockedValue({ $0.isToEnter && !$0.isOver }) else { return }
+        do {
+            try await self.enter(cancels)
         } catch {
             self.logger.log(.error, "the store cannot be written", [.error: "\(error)"])
         }
