@@ -112,7 +112,7 @@ struct RelayHouse: Sendable {
         let pages = self.pageDoor(door)
         let listeners = Listeners([server])
         // A client that drains may want a query cancelled: the next relay leads it here.
-        let cancels = try? await self.frontDoor.listen(host: "127.0.0.1", port: 0, isShared: false)
+        let cancels = try? await self.frontDoor.listenForCancels()
         try await withThrowingTaskGroup(of: Void.self) { group in
             for place in self.agentDoors {
                 group.addTask {

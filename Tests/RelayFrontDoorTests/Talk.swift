@@ -23,7 +23,8 @@ final class Talk {
         let remote = try SocketAddress(ipAddress: address, port: 40_000)
         self.server.connect(to: remote, promise: nil)
         self.server.remoteAddress = remote
-        try fixture.services.welcome(self.server)
+        try fixture.services.welcome(
+            self.server, behind: fixture.services.configuration.proxies)
     }
 
     /// Sends bytes, through TLS once that is there, and gathers what comes back.

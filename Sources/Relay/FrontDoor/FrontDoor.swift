@@ -1,6 +1,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import SharePolicy
 
 /// The door for Postgres clients: accepts, and never waits.
 ///
@@ -54,10 +55,18 @@ final class FrontDoor: Sendable {
             host: configuration.host, port: configuration.port, isShared: configuration.sharesPort)
     }
 
-    /// Listens at another address, too.
-    func listen(host: String, port: Int, isShared: Bool) async throws -> any Channel {
+    /// Listens where relays of this machine hand cancel requests on: no proxy stands before it.
+    func listenForCancels() async throws -> any Channel {
+        try await self.listen(
+            host: "127.0.0.1", port: 0, isShared: false, proxies: TrustedProxies())
+    }
+
+    private func listen(
+        host: String, port: Int, isShared: Bool, proxies: TrustedProxies? = nil
+    ) async throws -> any Channel {
         let services = self.services
         let configuration = services.configuration
+        let proxies = proxies ?? configuration.proxies
         let server = try await ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: configuration.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -67,7 +76,7 @@ final class FrontDoor: Sendable {
             .childChannelInitializer { channel in
                 do {
                     try Self.configure(channel)
-                    try services.welcome(channel)
+                    try services.welcome(channel, behind: proxies)
                     return channel.eventLoop.makeSucceededVoidFuture()
                 } catch {
                     return channel.eventLoop.makeFailedFuture(error)

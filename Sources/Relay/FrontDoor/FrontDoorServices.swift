@@ -47,11 +47,14 @@ final class FrontDoorServices: Sendable {
 
     /// Puts the first handler on a connection that was just accepted, or turns it away.
     ///
+    /// - Parameters:
+    ///   - channel: The connection.
+    ///   - proxies: Who says in front of a connection whom it is for.
     /// - Throws: ``TurnedAway``, or what the pipeline throws; close the channel then.
-    func welcome(_ channel: any Channel) throws {
+    func welcome(_ channel: any Channel, behind proxies: TrustedProxies) throws {
         let address = channel.remoteAddress
         let visit = Visit(self, address: address, now: channel.eventLoop.now)
-        let isProxy = self.configuration.proxies.contains(address?.ipAddress)
+        let isProxy = proxies.contains(address?.ipAddress)
         guard visit.arrived(channel, isProxy: isProxy) else {
             visit.turnedAway()
             throw TurnedAway()
