@@ -67,6 +67,9 @@ final class DatabaseBuildDoor: PageDoor {
     /// The share is the owner's. On the WebSocket's event loop.
     private func serve(_ share: Share, _ handler: PageHandler, _ channel: any Channel) {
         guard channel.isActive else { return }
+        guard !self.state.withLockedValue({ $0.isStopping }) else {
+            return self.refuse(TunnelRefusal(.relayStopping, detail: ""), share.owner, handler)
+        }
         let (tunnel, isNew) = self.tunnel(for: share, on: channel.eventLoop)
         switch self.directory.tunnelUp(
             share, acceptor: tunnel, generation: share.generation, now: Date())

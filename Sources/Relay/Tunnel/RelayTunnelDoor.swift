@@ -83,6 +83,8 @@ final class RelayTunnelDoor: TunnelDoor {
         _ share: Share, _ session: SessionLimits?, _ connection: TunnelConnection
     ) {
         guard connection.channel.isActive else { return }
+        // The relay may have begun to drain meanwhile: the next one serves the share.
+        guard !self.registry.isStopping else { return self.refuse(.relayStopping, connection) }
         let tunnel = RelayTunnel(share: share, environment: self.environment)
         switch self.directory.tunnelUp(
             share, acceptor: tunnel, generation: share.generation, now: Date())
@@ -107,6 +109,8 @@ final class RelayTunnelDoor: TunnelDoor {
                 .transport: connection.transport.label.rawValue,
             ])
         self.addLink(to: tunnel, share, session, connection)
+        // Those who were here when the drain began have been told; this one may have been missed.
+        if self.registry.isStopping { tunnel.goAway() }
     }
 
     /// A newer tunnel of the owner took over. Clients of the old one cannot move: they are told.
