@@ -133,6 +133,7 @@ struct RelayHouse: Sendable {
                     }
                 }
             }
+            group.addTask { try await self.watch(server) }
             group.addTask { try await self.maintain() }
             group.addTask { try await self.waitForEnd() }
             // Told to stop, or one of them failed: either way all of it ends.
@@ -199,6 +200,23 @@ struct RelayHouse: Sendable {
         } catch let error where !(error is CancellationError) {
             throw RelayError("cannot listen for agents on \(place.host):\(place.port): \(error)")
         }
+        try await self.checkIsOver("agents on \(place.host):\(place.port)")
+    }
+
+    /// Waits until nobody is accepted any more.
+    private func watch(_ server: any Channel) async throws {
+        try? await server.closeFuture.get()
+        let configuration = self.configuration
+        try await self.checkIsOver(
+            "clients on \(configuration.postgresHost):\(configuration.postgresPort)")
+    }
+
+    /// A listening socket is closed. Where nobody asked for that, the system has broken it, and the
+    /// relay ends with an error, so that whoever watches it starts it again.
+    private func checkIsOver(_ whom: String) async throws {
+        guard !Task.isCancelled, !Task.isShuttingDownGracefully, !(await self.control.isOver)
+        else { return }
+        throw RelayError("listening for \(whom) has ended")
     }
 
     private func addresses(postgresPort: Int, _ ports: [AgentDoorPlace: Int]) -> RelayAddresses {
