@@ -147,6 +147,13 @@ final class DatabaseBuildDoor: PageDoor {
         for tunnel in tunnels { tunnel.endAtRest(reason) }
     }
 
+    /// The relay drains: ends the tunnels without clients; their pages come back at the next one.
+    func endEmpty(_ reason: Refusal.Reason) {
+        for tunnel in self.state.withLockedValue({ Array($0.tunnels.values) }) {
+            tunnel.endIfEmpty(reason)
+        }
+    }
+
     /// The relay stops: no new pages, and an end to those that are here.
     func stop() {
         let tunnels = self.state.withLockedValue { state in
@@ -218,4 +225,9 @@ final class DatabaseBuildTunnel: ClientAcceptor {
     func end(_ reason: Refusal.Reason) { self.host.end(reason) }
 
     func endAtRest(_ reason: Refusal.Reason) { self.host.endAtRest(reason) }
+
+    /// Ends it where it has no clients. Any thread.
+    func endIfEmpty(_ reason: Refusal.Reason) {
+        if self.host.isEmpty { self.host.end(reason) }
+    }
 }

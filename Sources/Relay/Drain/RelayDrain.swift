@@ -76,6 +76,7 @@ struct RelayDrain {
         var told = (at: clock.now, clients: self.clients)
         await self.wait(until: deadline) {
             for tunnel in house.registry.all { tunnel.endEmptyLinks(.relayStopping) }
+            self.pages.endEmpty(.relayStopping)
             let clients = self.clients
             let now = clock.now
             if clients != told.clients, now - told.at >= Self.tellEvery {
