@@ -21,6 +21,8 @@ final class CancelDirectory: Sendable {
 
     private struct Elsewhere {
         var ports: [Int] = []
+        /// Ports of them where nobody listens any more.
+        var gone: Set<Int> = []
         var underWay = 0
     }
 
@@ -79,7 +81,21 @@ final class CancelDirectory: Sendable {
     }
 
     /// Where other relays of this machine, that drain, take cancel requests.
-    func setPorts(_ ports: [Int]) { self.elsewhere.withLockedValue { $0.ports = ports } }
+    func setPorts(_ ports: [Int]) {
+        self.elsewhere.withLockedValue { elsewhere in
+            elsewhere.gone.formIntersection(ports)
+            elsewhere.ports = ports.filter { !elsewhere.gone.contains($0) }
+        }
+    }
+
+    /// Nobody listens there any more.
+    private func drop(_ port: Int) {
+        self.elsewhere.withLockedValue { elsewhere in
+            guard elsewhere.ports.contains(port) else { return }
+            elsewhere.gone.insert(port)
+            elsewhere.ports.removeAll { $0 == port }
+        }
+    }
 
     /// What a key does that nobody has here, while another relay drains: it is asked. Nil where
     /// none is, or where too many requests are on their way already.
@@ -96,7 +112,7 @@ final class CancelDirectory: Sendable {
             promise.futureResult.whenComplete { _ in
                 self.elsewhere.withLockedValue { $0.underWay -= 1 }
             }
-            CancelForward.send(key, to: ports, on: group, promise)
+            CancelForward.send(key, to: ports, on: group, isGone: { self.drop($0) }, promise)
         }
     }
 
