@@ -137,7 +137,7 @@ final class SessionBench {
             shareID: id, request: StartupRequest(parameters: parameters),
             remoteAddress: try SocketAddress(ipAddress: "192.0.2.7", port: 1), serverName: nil,
             bufferedLoginReply: PostgresMessage.authenticationOk(), earlyBytes: ByteBuffer(),
-            lease: lease)
+            lease: lease, verifier: try #require(entry.verifier))
         let channel = try await self.channel(on: elsewhere ? self.elsewhere : self.loop)
         let socket = SocketDouble()
         try await channel.testingEventLoop.executeInContext {

@@ -44,6 +44,10 @@ struct AdmittedClient: Sendable {
     private(set) var earlyBytes: ByteBuffer
     /// Its place among the share's clients.
     let lease: ClientLease
+    /// What its password was right for.
+    let verifier: SCRAMVerifier
+    /// Until when it waits for a tunnel, once it does.
+    var waitsUntil: NIODeadline?
 
     /// Admits a client. Called by the front door's login alone.
     init(
@@ -53,7 +57,8 @@ struct AdmittedClient: Sendable {
         serverName: String?,
         bufferedLoginReply: ByteBuffer,
         earlyBytes: ByteBuffer,
-        lease: ClientLease
+        lease: ClientLease,
+        verifier: SCRAMVerifier
     ) {
         self.shareID = shareID
         self.request = request
@@ -63,7 +68,9 @@ struct AdmittedClient: Sendable {
         self.bufferedLoginReply = bufferedLoginReply
         self.earlyBytes = earlyBytes
         self.lease = lease
+        self.verifier = verifier
     }
+
     /// It has sent more while it waited.
     mutating func sent(_ bytes: ByteBuffer) {
         self.earlyBytes.writeImmutableBuffer(bytes)

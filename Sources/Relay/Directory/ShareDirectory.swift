@@ -157,6 +157,18 @@ final class ShareDirectory: Sendable {
     init(online: Gauge = Gauge(), agentWait: TimeAmount = .seconds(10)) {
         self.online = online
         self.room = WaitingRoom(patience: agentWait)
+        self.room.setCheck { [weak self] in self?.objection(to: $0, now: Date()) }
+    }
+
+    /// What stands in the way of a client that has waited: its share may have ended, or be another
+    /// than the one that it logged in to.
+    func objection(to client: AdmittedClient, now: Date) -> Refusal.Reason? {
+        guard let entry = self.find(.id(client.shareID)), entry.isLive(now: now) else {
+            return .shareEnded
+        }
+        guard entry.verifier == client.verifier else { return .invalidPassword }
+        let address = client.remoteAddress?.ipAddress
+        return entry.share.limits.admits(address: address) ? nil : .addressNotAllowed
     }
 
     /// Takes the lock for a verb that changes something.

@@ -21,11 +21,18 @@ final class WaitingRoom: Sendable {
         var last = 0
         /// Why nobody waits any more; nil while the room is open.
         var ending: Refusal.Reason?
+        var check: Check = { _ in nil }
     }
+
+    /// Says why a client that has waited is not served; nil where it is.
+    typealias Check = @Sendable (AdmittedClient) -> Refusal.Reason?
 
     private let state = NIOLockedValueBox(State())
 
     init(patience: TimeAmount = .seconds(10)) { self.patience = patience }
+
+    /// Who waited is asked about again when there is a tunnel.
+    func setCheck(_ check: @escaping Check) { self.state.withLockedValue { $0.check = check } }
 
     /// Clients that wait now.
     var count: Int { self.state.withLockedValue { $0.guests.values.reduce(0) { $0 + $1.count } } }
@@ -41,13 +48,17 @@ final class WaitingRoom: Sendable {
         _ client: AdmittedClient, channel: any Channel, tunnel: () -> (any ClientAcceptor)?
     ) {
         let loop = channel.eventLoop
-        let (number, ending) = self.state.withLockedValue { state in
+        let (number, ending, check) = self.state.withLockedValue { state in
             state.last += 1
-            return (state.last, state.ending)
+            return (state.last, state.ending, state.check)
         }
+        // Who waits again waits no longer for it.
+        var client = client
+        let until = client.waitsUntil ?? loop.now + self.patience
+        client.waitsUntil = until
         if let ending { return ClientStream.refuse(ending, client, channel: channel) }
         let id = client.shareID
-        let handler = HeldClientHandler(client, patience: self.patience) {
+        let handler = HeldClientHandler(client, until: until, check: check) {
             self.state.withLockedValue { state in
                 state.guests[id]?[number] = nil
                 if state.guests[id]?.isEmpty == true { state.guests[id] = nil }
@@ -109,22 +120,27 @@ final class HeldClientHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private static let maximumBytes = 64 * 1_024
 
     private var client: AdmittedClient?
-    private let patience: TimeAmount
+    private let until: NIODeadline
+    private let check: WaitingRoom.Check
     private let onEnd: () -> Void
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
     private var isReadWanted = false
 
-    init(_ client: AdmittedClient, patience: TimeAmount, onEnd: @escaping () -> Void) {
+    init(
+        _ client: AdmittedClient, until: NIODeadline, check: @escaping WaitingRoom.Check,
+        onEnd: @escaping () -> Void
+    ) {
         self.client = client
-        self.patience = patience
+        self.until = until
+        self.check = check
         self.onEnd = onEnd
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         let isolated = context.eventLoop.assumeIsolated()
-        self.timer = isolated.scheduleTask(in: self.patience) { self.refuse(.agentOffline) }
+        self.timer = isolated.scheduleTask(deadline: self.until) { self.refuse(.agentOffline) }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
@@ -157,6 +173,9 @@ final class HeldClientHandler: ChannelDuplexHandler, RemovableChannelHandler {
     func serve(by tunnel: any ClientAcceptor) {
         guard let (client, context) = self.take() else { return }
         let channel = context.channel
+        if let objection = self.check(client) {
+            return ClientStream.refuse(objection, client, channel: channel)
+        }
         context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
         tunnel.accept(client, channel: channel)
         if self.isReadWanted { channel.read() }

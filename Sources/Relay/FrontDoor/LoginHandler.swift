@@ -250,7 +250,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
             case .refused(let reason):
                 throw Refusal(reason, detail: "limit \(share.limits.maximumClients)")
             case .admitted(let lease):
-                self.admit(to: share.id, acceptor, lease, reply, context)
+                self.admit(to: share.id, target.verifier, acceptor, lease, reply, context)
             }
         } catch {
             // As Postgres does it: the login is over, so its end comes first.
@@ -282,6 +282,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private func admit(
         to shareID: ShareID,
+        _ verifier: SCRAMVerifier,
         _ acceptor: any ClientAcceptor,
         _ lease: ClientLease,
         _ reply: ByteBuffer,
@@ -295,7 +296,8 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
             serverName: self.visit.serverName,
             bufferedLoginReply: reply,
             earlyBytes: self.unread,
-            lease: lease
+            lease: lease,
+            verifier: verifier
         )
         self.unread = ByteBuffer()
         self.visit.admitted(to: shareID, now: context.eventLoop.now)
