@@ -73,6 +73,8 @@ struct ShareCommand: AsyncParsableCommand {
         } catch {
             throw CommandFailure("\(error)")
         }
+        let watch = Task { await guarded.watch { printer.happened($0) } }
+        defer { watch.cancel() }
         let result: Result<Void, any Error>
         do {
             try await plan.share(guarded.target, database.probe, printer) { event in

@@ -60,6 +60,11 @@ final class SharePrinter: Sendable {
             self.line("\(Self.printable(reason)); trying again in \(wait) s") {
                 EventLine(event: "retrying", reason: reason, seconds: seconds)
             }
+        case .readOnlyRoleGone(let role):
+            let reason = "the role \(role) of this read-only share was dropped"
+            self.line("\(Self.printable(reason)): clients cannot log in; share again") {
+                EventLine(event: "read_only_role_gone", reason: reason)
+            }
         }
     }
 
@@ -86,7 +91,8 @@ final class SharePrinter: Sendable {
             self.line("the connection was away for \(after) s; its clients were disconnected") {
                 EventLine(event: "tunnel_expired", seconds: seconds, link: link)
             }
-        case .shared, .clientConnected, .clientDisconnected, .clientRefused, .draining, .retrying:
+        case .shared, .clientConnected, .clientDisconnected, .clientRefused, .draining, .retrying,
+            .readOnlyRoleGone:
             break
         }
     }

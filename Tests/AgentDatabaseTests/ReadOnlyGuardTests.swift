@@ -130,11 +130,16 @@ import Testing
         let server = try Self.prepare(version, "crashed")
         let oid = try server.sql("select oid from pg_database where datname = 'crashed'")
         try server.sql("create role pgshare_ro_\(oid)_0000000000000000 login")
+        // Somebody's own, whose names begin alike.
+        let others = ["keep", "0000000000000000_mine", "00000000000000000", "000000000000000G"]
+            .map { "\"pgshare_ro_\(oid)_\($0)\"" }
+        for other in others { try server.sql("create role \(other)") }
         let first = try await Self.start(server, "crashed")
         let second = try await Self.start(server, "crashed")
         let names = try server.sql(
             "select count(*) from pg_roles where rolname like 'pgshare\\_ro\\_\(oid)%'")
-        #expect(names == "2")
+        #expect(names == "\(2 + others.count)")
+        for other in others { try server.sql("drop role \(other)") }
         let session = try await Session.open(DatabaseConnector(first.target))
         #expect(try await session.value("select word from kept") == "as it was")
         try await first.stop()
@@ -228,6 +233,49 @@ import Testing
         } catch let error as DatabaseSettingsError {
             #expect("\(error)".contains("promote"))
         }
+    }
+
+    @Test(arguments: TestPostgres.Version.available)
+    func `the lock of the role is taken again, and a role that is gone is noticed`(
+        version: TestPostgres.Version
+    ) async throws {
+        let server = try Self.prepare(version, "watched")
+        defer { _ = try? server.sql("drop database watched (force)") }
+        let shared = try await Self.start(server, "watched")
+        guard case .temporaryRole(let role) = shared.guarantee else {
+            Issue.record("a superuser's share needs a role of its own")
+            return
+        }
+        let held = "select count(*) from pg_locks where locktype = 'advisory'"
+        let holder =
+            "select pg_terminate_backend(pid, 9000) from pg_locks where locktype = 'advisory'"
+        #expect(try server.sql(held) == "1")
+        #expect(try server.sql(holder) == "t")
+        #expect(try server.sql(held) == "0")
+        #expect(try await shared.look())
+        #expect(try server.sql(held) == "1")
+        // A client takes it while the guard has none: nobody waits for it.
+        let session = try await Session.open(DatabaseConnector(shared.target))
+        #expect(try server.sql(holder) == "t")
+        _ = try await session.query("select pg_advisory_lock(hashtextextended('\(role)', 0))")
+        #expect(try await shared.look())
+        try server.sql("drop owned by \(role); drop role \(role)", database: "watched")
+        #expect(try await !shared.look())
+        try? await shared.stop()
+    }
+
+    @Test func `a statement that is not answered in time fails, and the connection with it`() throws
+    {
+        let version = try #require(TestPostgres.Version.available.first)
+        let server = try TestPostgres.shared(version)
+        let conninfo = server.conninfo(user: "postgres", database: "postgres")
+        let connection = try LibpqConnection(DatabaseSettings.keywords(conninfo))
+        connection.answersWithin = .seconds(30)
+        #expect(try connection.query("select $1::int + 1", ["1"]) == [["2"]])
+        #expect(throws: DatabaseSettingsError.self) { try connection.query("select 1 / 0") }
+        connection.answersWithin = .milliseconds(50)
+        #expect(throws: DatabaseSettingsError.self) { try connection.query("select pg_sleep(99)") }
+        #expect(throws: DatabaseSettingsError.self) { try connection.query("select 1") }
     }
 
     @Test func `the role is dropped although Postgres was restarted meanwhile`() async throws {

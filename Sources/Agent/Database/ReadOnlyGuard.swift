@@ -37,6 +37,16 @@ public final class ReadOnlyGuard: Sendable {
     /// From a client's coming or going to the look at the role.
     private static let mendingPause = Duration.milliseconds(200)
 
+    /// Between two looks at the role of a share whose clients neither come nor go.
+    private static let lookEvery = Duration.seconds(10)
+
+    /// What a statement of the guard may take. The server ends it first; this is for a server that
+    /// is frozen, or a network that is gone.
+    private static let answersWithin = Duration.seconds(15)
+
+    /// From the share's end to that of its role's password: two clocks may differ.
+    private static let expirySlack: TimeInterval = 3600
+
     /// Which of the three guarantees holds.
     public enum Guarantee: Hashable, Sendable {
         /// The server is a read replica. Holds until its owner promotes it.
@@ -107,7 +117,7 @@ public final class ReadOnlyGuard: Sendable {
                         try ReadOnlyRole.drop(role, held)
                     } catch {
                         // Postgres may have been restarted since: once more, on a new connection.
-                        let fresh = try LibpqConnection(DatabaseSettings.keywords(self.conninfo))
+                        let fresh = try Self.connect(self.conninfo)
                         try ReadOnlyRole.drop(role, fresh)
                     }
                 }
@@ -125,7 +135,9 @@ public final class ReadOnlyGuard: Sendable {
         switch event {
         case .clientRefused: isRefusal = true
         case .clientConnected, .clientDisconnected: break
-        case .shared, .tunnelLost, .resumed, .tunnelExpired, .draining, .retrying: return
+        case .shared(let address): return self.expire(with: address)
+        case .tunnelLost, .resumed, .tunnelExpired, .draining, .retrying, .readOnlyRoleGone:
+            return
         }
         let isFirst = self.mending.withLock { mending in
             defer { mending.isDue = true }
@@ -142,38 +154,111 @@ public final class ReadOnlyGuard: Sendable {
             }
             // What cannot be mended now is tried again with the next client.
             try? await DatabaseSettings.offLoop { () throws(DatabaseSettingsError) in
-                try self.mendBlocking(mayBeLockedOut: mayBeLockedOut)
+                _ = try self.mendBlocking(mayBeLockedOut: mayBeLockedOut)
             }
         }
     }
 
-    private func mendBlocking(mayBeLockedOut: Bool) throws(DatabaseSettingsError) {
+    /// Looks after the role until the task is cancelled, or the role is gone: then nobody can log
+    /// in any more, and that is told once.
+    public func watch(telling tell: @Sendable (AgentEvent) -> Void) async {
         guard let role else { return }
-        let result: Result<Void, DatabaseSettingsError> = self.connection.withLock { held in
-            Result { () throws(DatabaseSettingsError) in
-                guard var connection = held else { return }
-                if case .failure = Result(catching: { try connection.query("select 1") }) {
-                    // Postgres was restarted: the lock is gone with the session.
-                    connection = try LibpqConnection(DatabaseSettings.keywords(self.conninfo))
-                    try role.hold(connection)
-                    held = connection
+        while (try? await Task.sleep(for: Self.lookEvery)) != nil {
+            // What cannot be looked at now is looked at again.
+            guard let isThere = try? await self.look(), !isThere else { continue }
+            return tell(.readOnlyRoleGone(role: role.name))
+        }
+    }
+
+    /// Mends the role, and takes its lock again if that was lost.
+    ///
+    /// - Returns: whether the role is there.
+    package func look() async throws(DatabaseSettingsError) -> Bool {
+        try await DatabaseSettings.offLoop { () throws(DatabaseSettingsError) in
+            try self.mendBlocking(mayBeLockedOut: false)
+        }
+    }
+
+    /// The role ends some time after the share, if nobody drops it.
+    private func expire(with address: SharedAddress) {
+        guard let role, address.expiresAt > Date() else { return }
+        let time = address.expiresAt + Self.expirySlack
+        Task {
+            // It is dropped with the share; this is for an agent that dies, and best effort.
+            try? await DatabaseSettings.offLoop { () throws(DatabaseSettingsError) in
+                let result: Result<Void, DatabaseSettingsError> = self.connection.withLock { held in
+                    guard let held else { return .success(()) }
+                    return Result { () throws(DatabaseSettingsError) in
+                        try role.expire(at: time, held)
+                    }
                 }
+                try result.get()
+            }
+        }
+    }
+
+    private func mendBlocking(mayBeLockedOut: Bool) throws(DatabaseSettingsError) -> Bool {
+        guard let role else { return true }
+        let result: Result<Bool, DatabaseSettingsError> = self.connection.withLock { held in
+            Result { () throws(DatabaseSettingsError) in
+                guard var connection = held else { return true }
+                var standing = try? role.standing(connection)
+                if standing == nil {
+                    // Postgres was restarted: the lock is gone with the session.
+                    connection = try Self.connect(self.conninfo)
+                    held = connection
+                    standing = try role.standing(connection)
+                }
+                guard standing?.exists == true else { return false }
+                // Where another session has it, the next look tries again.
+                if standing?.isHeld == false { _ = try role.hold(connection) }
                 var isLockedOut = false
                 if mayBeLockedOut, case .failure = Result(catching: { try Self.check(self.target) })
                 {
                     isLockedOut = true
                 }
                 try role.mend(connection, withPassword: isLockedOut)
+                return true
             }
         }
-        try result.get()
+        return try result.get()
+    }
+
+    /// The guard's own session once the share stands: nothing in it waits for ever.
+    private static func connect(
+        _ conninfo: String
+    ) throws(DatabaseSettingsError) -> LibpqConnection {
+        let connection = try LibpqConnection(self.lively(DatabaseSettings.keywords(conninfo)))
+        try self.bound(connection)
+        return connection
+    }
+
+    private static func bound(_ connection: LibpqConnection) throws(DatabaseSettingsError) {
+        connection.answersWithin = self.answersWithin
+        try connection.query("set statement_timeout = '10s'")
+        if connection.serverVersion >= Self.oldestVersion {
+            // The lock goes with the session, which says little.
+            try connection.query("set idle_session_timeout = 0")
+        }
+    }
+
+    /// With these, a network that is gone ends the connection after 10 seconds or so.
+    private static func lively(
+        _ keywords: [(name: String, value: String)]
+    ) -> [(name: String, value: String)] {
+        keywords + [
+            (name: "tcp_user_timeout", value: "10000"), (name: "keepalives", value: "1"),
+            (name: "keepalives_idle", value: "5"), (name: "keepalives_interval", value: "2"),
+            (name: "keepalives_count", value: "3"),
+        ]
     }
 
     private static func startBlocking(
         _ database: ResolvedDatabase,
         conninfo: String?
     ) throws(DatabaseSettingsError) -> ReadOnlyGuard {
-        let connection = try LibpqConnection(DatabaseSettings.keywords(conninfo ?? ""))
+        let connection = try LibpqConnection(
+            self.lively(DatabaseSettings.keywords(conninfo ?? "")))
         guard !database.probe.isInRecovery else {
             return try self.onReplica(database, connection)
         }
@@ -196,6 +281,7 @@ public final class ReadOnlyGuard: Sendable {
                         + " or share a read replica")
             }
             let target = try self.login(role, database.target)
+            try self.bound(connection)
             return ReadOnlyGuard(
                 target, .temporaryRole(role.name), role, connection, conninfo ?? "")
         } catch {
@@ -248,7 +334,8 @@ public final class ReadOnlyGuard: Sendable {
     }
 
     private static func check(_ target: DatabaseTarget) throws(DatabaseSettingsError) {
-        let login = try LibpqConnection(target.keywords)
+        let login = try LibpqConnection(self.lively(target.keywords))
+        login.answersWithin = self.answersWithin
         let rows = try login.query("select session_user, current_user")
         guard rows.first == [target.user, target.user] else {
             throw .notReadOnly(reason: "the server maps the share's role to another one")

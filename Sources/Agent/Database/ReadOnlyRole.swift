@@ -28,7 +28,9 @@ struct ReadOnlyRole {
         )
         let name = connection.identifier(role.name)
         let verifier = try connection.verifier(password: role.password, user: role.name)
-        try role.hold(connection)
+        guard try role.hold(connection) else {
+            throw .notReadOnly(reason: "the lock of the share's role is taken; try again")
+        }
         do throws(DatabaseSettingsError) {
             try connection.query("begin")
             // A verifier is ASCII without quotes: a utility statement takes no parameters.
@@ -56,19 +58,31 @@ struct ReadOnlyRole {
     /// (large objects of its own), then the role.
     static func drop(_ name: String, _ connection: LibpqConnection) throws(DatabaseSettingsError) {
         let quoted = connection.identifier(name)
+        let found = try connection.query(
+            "select from pg_catalog.pg_roles where rolname = $1", [name])
+        guard !found.isEmpty else { return }
         // Whatever a client has locked: nobody waits for ever.
-        try connection.query("set lock_timeout = '10s'")
+        try connection.query("set lock_timeout = '8s'")
         try connection.query("alter role \(quoted) nologin")
         // Before Postgres 16 a role may take itself from its members.
         _ = try? connection.query("grant \(quoted) to current_user")
-        try connection.query(
-            """
-            select pg_catalog.pg_terminate_backend(pid, 2000)
-            from pg_catalog.pg_stat_activity where usename = $1
-            """, [name])
+        // All at once first: each is then waited for in turn.
+        for wait in ["", ", 2000"] {
+            try connection.query(
+                """
+                select pg_catalog.pg_terminate_backend(pid\(wait))
+                from pg_catalog.pg_stat_activity where usename = $1
+                """, [name])
+        }
         try Self.rollBackPrepared(name, connection)
+        // The server is there; a client may have made many large objects.
+        try connection.query("set statement_timeout = '2min'")
+        let usual = connection.answersWithin
+        connection.answersWithin = .seconds(130)
+        defer { connection.answersWithin = usual }
         try connection.query("drop owned by \(quoted)")
         try connection.query("drop role \(quoted)")
+        _ = try? connection.query("reset statement_timeout")
     }
 
     /// A prepared transaction outlives its session, and its locks would stop the drop.
@@ -120,9 +134,37 @@ struct ReadOnlyRole {
         }
     }
 
-    /// Takes the lock that says that the role's agent lives.
-    func hold(_ connection: LibpqConnection) throws(DatabaseSettingsError) {
-        try connection.query(Self.lock("pg_advisory_lock"), [self.name])
+    /// Takes the lock that says that the role's agent lives. Never waits for it: a client knows
+    /// the role's name, and could take it once the guard has lost its session.
+    ///
+    /// - Returns: whether this session has it.
+    func hold(_ connection: LibpqConnection) throws(DatabaseSettingsError) -> Bool {
+        let rows = try connection.query(Self.lock("pg_try_advisory_lock"), [self.name])
+        return rows.first?.first == "t"
+    }
+
+    /// Whether the role is there, and whether this session has its lock.
+    func standing(
+        _ connection: LibpqConnection
+    ) throws(DatabaseSettingsError) -> (exists: Bool, isHeld: Bool) {
+        let rows = try connection.query(
+            """
+            select exists (select from pg_catalog.pg_roles where rolname = $1),
+                exists (
+                    select from pg_catalog.pg_locks
+                    where locktype = 'advisory' and pid = pg_catalog.pg_backend_pid() and granted)
+            """, [self.name])
+        return (rows.first?.first == "t", rows.first?.last == "t")
+    }
+
+    /// Nobody logs in as the role after that time, also if its agent died and no other follows.
+    func expire(at time: Date, _ connection: LibpqConnection) throws(DatabaseSettingsError) {
+        let rows = try connection.query(
+            """
+            select pg_catalog.format(
+                'alter role %I valid until %L', $1::text, pg_catalog.to_timestamp($2::float8))
+            """, [self.name, "\(time.timeIntervalSince1970)"])
+        if case let statement?? = rows.first?.first { try connection.query(statement) }
     }
 
     /// Drops the roles of agents that died, in this database. Best effort: what another agent is
@@ -132,7 +174,8 @@ struct ReadOnlyRole {
             """
             select rolname from pg_catalog.pg_roles, pg_catalog.pg_database
             where datname = current_database()
-                and pg_catalog.starts_with(rolname, $1 || pg_database.oid || '_')
+                and rolname operator(pg_catalog.~)
+                    ('^' || $1 || pg_database.oid || '_[0-9a-f]{16}$')
             """
         let rows = (try? connection.query(all, [ReadOnlyGuard.rolePrefix])) ?? []
         for case let name? in rows.compactMap(\.first) {

@@ -21,6 +21,8 @@ public enum AgentEvent: Sendable {
     case draining
     /// Dialling did not succeed; tried again after the wait.
     case retrying(reason: String, seconds: Double)
+    /// Somebody dropped the role of a read-only share: no client can log in any more.
+    case readOnlyRoleGone(role: String)
 }
 
 /// How clients reach a share, as the relay says.

@@ -1,4 +1,5 @@
 import CLibpq
+import Foundation
 
 /// One libpq connection: the agent's settings and its own few queries. It blocks, so it never runs
 /// on an event loop, and no client's byte goes through it.
@@ -7,6 +8,10 @@ package final class LibpqConnection {
     package typealias Rows = [[String?]]
 
     private let connection: OpaquePointer
+
+    /// How long a statement may take, if that is bounded: a server, or what stands before it, may
+    /// hold the connection and say nothing. A connection that exceeded it is of no use any more.
+    package var answersWithin: Duration?
 
     /// Connects, as psql would with the same keywords, in libpq's order: a later one wins over an
     /// earlier, and `dbname` may be a URL or `key=value` text.
@@ -63,20 +68,65 @@ package final class LibpqConnection {
         _ sql: String, _ parameters: [String] = []
     ) throws(DatabaseSettingsError) -> Rows {
         let values = CStrings(parameters)
-        let result = PQexecParams(
-            self.connection, sql, Int32(parameters.count), nil, values.pointer, nil, nil, 0)
+        let count = Int32(parameters.count)
+        let result: OpaquePointer?
+        if let answersWithin {
+            let isSent = PQsendQueryParams(
+                self.connection, sql, count, nil, values.pointer, nil, nil, 0)
+            guard isSent == 1 else { throw self.lastError }
+            result = try self.answer(within: answersWithin)
+        } else {
+            result = PQexecParams(self.connection, sql, count, nil, values.pointer, nil, nil, 0)
+        }
         defer { PQclear(result) }
         switch PQresultStatus(result) {
         case PGRES_TUPLES_OK, PGRES_COMMAND_OK:
             break
         default:
-            throw .queryFailed(message: Self.text(PQerrorMessage(self.connection)))
+            throw self.lastError
         }
         return (0..<PQntuples(result)).map { row in
             (0..<PQnfields(result)).map { column in
                 guard PQgetisnull(result, row, column) == 0 else { return nil }
                 return Self.text(PQgetvalue(result, row, column))
             }
+        }
+    }
+
+    private var lastError: DatabaseSettingsError {
+        .queryFailed(message: Self.text(PQerrorMessage(self.connection)))
+    }
+
+    /// The result of what was sent; that of the last statement, as `PQexecParams` has it.
+    private func answer(within limit: Duration) throws(DatabaseSettingsError) -> OpaquePointer? {
+        let deadline = ContinuousClock.now + limit
+        var last: OpaquePointer?
+        while true {
+            do throws(DatabaseSettingsError) {
+                try self.awaitResult(until: deadline)
+            } catch {
+                PQclear(last)
+                throw error
+            }
+            guard let next = PQgetResult(self.connection) else { return last }
+            PQclear(last)
+            last = next
+        }
+    }
+
+    private func awaitResult(
+        until deadline: ContinuousClock.Instant
+    ) throws(DatabaseSettingsError) {
+        while PQisBusy(self.connection) == 1 {
+            let left = deadline - .now
+            guard left > .zero else {
+                throw .queryFailed(message: "the server does not answer")
+            }
+            var waiting = pollfd(fd: PQsocket(self.connection), events: Int16(POLLIN), revents: 0)
+            let milliseconds = min(1000, left / .milliseconds(1) + 1)
+            // Interrupted or timed out, the loop looks at the clock again.
+            guard poll(&waiting, 1, Int32(milliseconds)) > 0 else { continue }
+            guard PQconsumeInput(self.connection) == 1 else { throw self.lastError }
         }
     }
 
