@@ -43,12 +43,14 @@ final class RestWatch {
     func end(_ reason: Refusal.Reason) {
         self.ending = self.ending ?? reason
         guard let splice else { return }
+        splice.settle()
         splice.onRest = { self.endNow() }
         guard splice.isAtRest else { return }
         // It came for a question that it has not asked yet.
         let due = self.since + ClientLimits.firstQuestion
         guard !splice.hasAsked, self.loop.now < due else { return self.endNow() }
         self.question = self.loop.assumeIsolated().scheduleTask(deadline: due) {
+            splice.settle()
             if splice.isAtRest { self.endNow() }
         }
     }
@@ -76,6 +78,7 @@ final class RestWatch {
     private func lookNow() {
         guard let splice, let idle = self.limits.idle else { return }
         let now = self.loop.now
+        splice.settle()
         if splice.takeActivity() || !splice.isAtRest { self.idleSince = now }
         guard now - self.idleSince >= idle else { return self.lookLater() }
         self.ending = self.ending ?? .clientIdle

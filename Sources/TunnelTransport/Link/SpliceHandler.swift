@@ -3,7 +3,7 @@ package import TunnelWire
 
 /// The last handler of a client's or backend's channel: moves its bytes to a stream and back.
 ///
-/// Nothing is parsed here but the heads of a client's messages (``ClientRest``). While a connection
+/// Nothing is parsed here but the heads of messages of a client (``ClientRest``). While a connection
 /// greets, a ``Stage`` looks at one direction; it is dropped as soon as it says so.
 ///
 /// - The source is paused while the stream's queue is full: `read` waits.
@@ -196,7 +196,22 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
 
     /// Whether the client is between queries, outside of a transaction, and nothing of it is under
     /// way in either direction.
-    package var isAtRest: Bool { self.rest.isAtRest && !self.isInputOver && !self.isClosed }
+    ///
+    /// Also what waits for the client's socket is under way: ask after ``settle()``.
+    package var isAtRest: Bool {
+        self.rest.isAtRest && !self.isInputOver && !self.isClosed && self.isTaken
+    }
+
+    /// Whether the far socket is known to have taken everything.
+    private var isTaken: Bool { self.writesUnderWay == 0 && self.unpromisedBytes == 0 }
+
+    /// Learns whether the far socket has taken everything. Small answers are written without a
+    /// promise, so somebody who wants to know must ask.
+    package func settle() {
+        guard let context, let handle, !self.isClosed, self.unpromisedBytes > 0 else { return }
+        self.writePromised(ByteBuffer(), of: handle)
+        context.flush()
+    }
 
     /// Whether the client has asked for anything yet.
     package var hasAsked: Bool { self.rest.hasAsked }
@@ -245,7 +260,9 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
         promise.futureResult.assumeIsolated().whenComplete { _ in
             self.writesUnderWay -= 1
             self.sink.consumed(handle, bytes: taken)
+            self.isActive = true
             if self.closesAfterWrites, self.writesUnderWay == 0 { self.closeNow() }
+            if let onRest = self.onRest, self.isAtRest { onRest() }
         }
         context.write(Self.wrapOutboundOut(bytes), promise: promise)
     }
@@ -263,6 +280,8 @@ package final class SpliceHandler: ChannelDuplexHandler, StreamPort {
 
     package func flush() {
         self.context?.flush()
+        guard self.onRest != nil, self.rest.isAtRest else { return }
+        self.settle()
         if let onRest, self.isAtRest { onRest() }
     }
 

@@ -198,11 +198,11 @@ struct SpliceHandlerTests {
     @Test(
         arguments: [
             ([[0x5A, 0, 0, 0, 5, 0x49]], true),
-            ([[0x44, 0, 0, 0, 9, 1, 2, 3], [0x5A, 0, 0, 0, 5, 0x54]], true),
+            ([[0x44, 0, 0, 0, 7, 1, 2, 3], [0x5A, 0, 0, 0, 5, 0x54]], true),
             ([[0x5A, 0], [0, 0], [5], [0x45]], true),
             ([], true),
             ([[0x5A, 0, 0, 0, 5]], false),
-            ([[0x44, 0, 0, 0, 9, 1, 2, 3]], false),
+            ([[0x44, 0, 0, 0, 7, 1, 2, 3]], false),
             ([[0x5A, 0, 0, 0, 5, 0x49, 0x44]], false),
         ] as [([[UInt8]], Bool)])
     func `a message of the relay's own may follow ReadyForQuery and nothing else`(
@@ -211,5 +211,19 @@ struct SpliceHandlerTests {
         let bench = try Bench(side: .client)
         for piece in pieces { bench.splice.deliver(ByteBuffer(bytes: piece)) }
         #expect(bench.splice.isBetweenMessages == isBetween)
+    }
+
+    @Test func `a slow reader is at rest when its socket has taken the answer`() throws {
+        let bench = try Bench(side: .client)
+        var rests = 0
+        bench.splice.onRest = { rests += 1 }
+        bench.socket.isStuck = true
+        bench.splice.deliver(ByteBuffer(bytes: [0x5A, 0, 0, 0, 5, 0x49]))
+        bench.splice.flush()
+        #expect(!bench.splice.isAtRest)
+        #expect(rests == 0)
+        bench.socket.release()
+        #expect(bench.splice.isAtRest)
+        #expect(rests == 1)
     }
 }
