@@ -237,18 +237,6 @@ struct Dial: Sendable {
     ) -> EventLoopFuture<DialedTunnel> {
         do {
             try request.check(answer)
-            switch request.transport {
-            case .raw:
-                break
-            case .webSocket:
-                let pipeline = channel.pipeline.syncOperations
-                let early = try pipeline.handler(type: EarlyBytesHandler.self)
-                // What came right behind the answer may be a ping or a close, which is answered at
-                // once: no longer through HTTP.
-                self.removeEncoder(from: channel)
-                try pipeline.addHandler(
-                    WebSocketTransportHandler(role: .client), position: .before(early))
-            }
         } catch {
             return self.loop.makeFailedFuture(error)
         }
@@ -256,24 +244,39 @@ struct Dial: Sendable {
             guard channel.isActive else {
                 throw DialError.notARelay(reason: "it hung up at once")
             }
+            let isRaw = request.transport == .raw
             return DialedTunnel(
-                channel: channel, transport: request.transport, early: early,
-                hasOpened: request.transport == .raw && self.state.value.hasOpened)
+                channel: channel, transport: request.transport,
+                early: isRaw ? early : try self.startWebSocket(on: channel, with: early),
+                hasOpened: isRaw && self.state.value.hasOpened)
         }
     }
 
-    /// The request is out. On the event loop this is done when it returns, also a second time.
-    private func removeEncoder(from channel: any Channel) {
+    /// What came right behind the answer may be a ping or a close, which is answered at once: so
+    /// only here, where neither HTTP's encoder nor its decoder (it watches what is sent) is left.
+    ///
+    /// - Returns: its payload.
+    private func startWebSocket(
+        on channel: any Channel, with early: ByteBuffer
+    ) throws -> ByteBuffer {
         let pipeline = channel.pipeline.syncOperations
-        guard let encoder = try? pipeline.handler(type: HTTPRequestEncoder.self) else { return }
-        pipeline.removeHandler(encoder, promise: nil)
+        let (source, payload) = (EarlyBytesHandler(), EarlyBytesHandler())
+        try pipeline.addHandlers(source, WebSocketTransportHandler(role: .client), payload)
+        if early.readableBytes > 0 {
+            try pipeline.context(handler: source).fireChannelRead(NIOAny(early))
+        }
+        pipeline.removeHandler(source, promise: nil)
+        pipeline.removeHandler(payload, promise: nil)
+        if let error = payload.error { throw error }
+        return payload.bytes
     }
 
     /// Takes the handlers of ``ask(_:on:)`` away again; what came behind the answer is returned.
     private func removeHTTP(from channel: any Channel) -> EventLoopFuture<ByteBuffer> {
         let pipeline = channel.pipeline.syncOperations
         do {
-            self.removeEncoder(from: channel)
+            let encoder = try pipeline.handler(type: HTTPRequestEncoder.self)
+            pipeline.removeHandler(encoder, promise: nil)
             let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
             // The decoder hands its left-over bytes on when it goes, which is not at once.
             return pipeline.removeHandler(decoder).flatMapThrowing {
