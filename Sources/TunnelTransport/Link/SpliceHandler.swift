@@ -3,8 +3,8 @@ package import TunnelWire
 
 /// The last handler of a client's or backend's channel: moves its bytes to a stream and back.
 ///
-/// Nothing is parsed here but the heads of messages of a client (``ClientRest``). While a connection
-/// greets, a ``Stage`` looks at one direction; it is dropped as soon as it says so.
+/// Nothing is parsed here but the heads of messages of a client (``ClientRest``). While a
+/// connection greets, a ``Stage`` looks at one direction; it is dropped as soon as it says so.
 ///
 /// - The source is paused while the stream's queue is full: `read` waits.
 /// - Credit is returned when the far socket has taken the bytes: a promise every
