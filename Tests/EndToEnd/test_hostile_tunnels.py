@@ -56,8 +56,10 @@ def token(own_relay: Relay) -> str:
 # Agents
 
 
-def test_welcome_after_welcome_is_no_way_to_fill_a_relay(own_relay, token):
+def test_welcome_after_welcome_is_no_way_to_fill_a_relay(own_relay):
     """A HELLO for a share each, and gone: what is claimed belongs to one owner, and ends."""
+    # An owner of its own, who has no share left for the tests below.
+    token = own_relay.token("flooder")
 
     def claim(_: int) -> int:
         done = 0

@@ -166,7 +166,9 @@ final class ShareDirectory: Sendable {
         guard let entry = self.find(.id(client.shareID)), entry.isLive(now: now) else {
             return .shareEnded
         }
-        guard entry.verifier == client.verifier else { return .invalidPassword }
+        // Another password, or the same one with a new salt, of an agent that was started anew:
+        // which of the two cannot be told, so the client logs in again.
+        guard entry.verifier == client.verifier else { return .agentOffline }
         let address = client.remoteAddress?.ipAddress
         return entry.share.limits.admits(address: address) ? nil : .addressNotAllowed
     }
