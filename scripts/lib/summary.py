@@ -21,6 +21,8 @@ NAMES = {
     "web.xml": "web tests (node --test)",
     "swift.xml": "swift test (XCTest)",
     "swift-swift-testing.xml": "swift test (Swift Testing)",
+    "swift-blocking.xml": "the same, blocking (XCTest)",
+    "swift-blocking-swift-testing.xml": "the same, blocking",
     "end-to-end.xml": "end-to-end tests",
 }
 
