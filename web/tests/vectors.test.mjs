@@ -34,10 +34,10 @@ function joined(steps) {
 
 test("the document has a vector for each frame", () => {
     assert.deepEqual([...vectors.keys()], [
-        "hello", "hello-browser", "hello-join", "hello-ok", "resume", "resume-ok", "ack", "ping", "pong",
-        "go-away", "error", "open", "open-cancel", "open-ok", "open-engine",
-        "open-ok-engine", "data", "data-fin", "window",
-        "reset", "extension",
+        "hello", "hello-browser", "hello-join", "hello-ok", "resume", "hello-join-minor",
+        "hello-ok-minor", "resume-minor", "resume-ok", "ack", "ping", "pong", "go-away", "error",
+        "open", "open-cancel", "open-ok", "open-engine", "open-ok-engine", "data", "data-fin",
+        "window", "reset", "extension",
     ]);
 });
 
