@@ -74,6 +74,17 @@ public struct RelayConfiguration: Sendable {
     public init(stateFolder: String) {
         self.stateFolder = stateFolder
     }
+
+    /// Takes what a relay may be given anew while it runs; the rest stays as it is.
+    public mutating func takeRunTimeSettings(of new: RelayConfiguration) {
+        self.sessionWait = new.sessionWait
+        self.sessionIdle = new.sessionIdle
+        self.sessionNotice = new.sessionNotice
+        self.browserGrace = new.browserGrace
+        self.drainTimeout = new.drainTimeout
+        self.clientIdle = new.clientIdle
+        self.clientLifetime = new.clientLifetime
+    }
 }
 
 /// Where a relay listens, once it does.

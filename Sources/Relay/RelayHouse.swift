@@ -239,10 +239,7 @@ struct RelayHouse: Sendable {
         tunnels.postgresPort = postgresPort
         tunnels.links = max(1, self.configuration.eventLoops)
         tunnels.grace = self.configuration.grace
-        tunnels.browserGrace = self.configuration.browserGrace
-        tunnels.session.waitTimeout = self.configuration.sessionWait
-        tunnels.session.idleTimeout = self.configuration.sessionIdle
-        tunnels.session.noticeAfter = self.configuration.sessionNotice
+        self.live.tune(&tunnels)
         tunnels.exclusive = self.configuration.isExclusive
         let live = self.live
         let environment = TunnelEnvironment(

@@ -18,17 +18,6 @@ struct RelayReload {
         self.refused = Self.changed(Self.atStart(old), Self.atStart(new))
     }
 
-    /// Notes what is served now.
-    func keep(_ new: RelayConfiguration, in current: inout RelayConfiguration) {
-        current.sessionWait = new.sessionWait
-        current.sessionIdle = new.sessionIdle
-        current.sessionNotice = new.sessionNotice
-        current.browserGrace = new.browserGrace
-        current.drainTimeout = new.drainTimeout
-        current.clientIdle = new.clientIdle
-        current.clientLifetime = new.clientLifetime
-    }
-
     private typealias Values = [(SettingKey, String)]
 
     private static func changed(_ old: Values, _ new: Values) -> [SettingKey] {

@@ -43,7 +43,7 @@ struct RelaySignals: Service {
                     "a setting has changed that needs a restart: pgshare relay --take-over",
                     [.setting: key.rawValue])
             }
-            self.configuration.withLockedValue { reload.keep(new, in: &$0) }
+            self.configuration.withLockedValue { $0.takeRunTimeSettings(of: new) }
             for key in reload.applied {
                 self.logger.log(.notice, "a setting has changed", [.setting: key.rawValue])
             }

@@ -13,15 +13,7 @@ final class LiveSettings: Sendable {
 
     /// Takes what may change while the relay runs; the rest stays as it is.
     func apply(_ new: RelayConfiguration) {
-        self.configuration.withLockedValue { current in
-            current.sessionWait = new.sessionWait
-            current.sessionIdle = new.sessionIdle
-            current.sessionNotice = new.sessionNotice
-            current.browserGrace = new.browserGrace
-            current.drainTimeout = new.drainTimeout
-            current.clientIdle = new.clientIdle
-            current.clientLifetime = new.clientLifetime
-        }
+        self.configuration.withLockedValue { $0.takeRunTimeSettings(of: new) }
     }
 
     /// What tunnels that come now are granted.

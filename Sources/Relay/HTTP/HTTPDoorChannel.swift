@@ -67,14 +67,16 @@ struct HTTPDoorChannel: HTTPChannelHandler {
         _ channel: any Channel, promise: EventLoopPromise<Upgraded>, logger: Logger
     ) throws {
         try HalfOpenPeers.setOptions(channel)
-        guard let place = self.count(channel, until: promise.futureResult) else {
+        let isProxy = self.proxies.contains(channel.remoteAddress?.ipAddress)
+        guard let place = self.count(channel, isProxy: isProxy, until: promise.futureResult)
+        else {
             promise.fail(ChannelError.ioOnClosedChannel)
             channel.close(promise: nil)
             return
         }
         self.startClock(channel, until: promise.futureResult)
         let pipeline = channel.pipeline.syncOperations
-        if self.proxies.contains(channel.remoteAddress?.ipAddress) {
+        if isProxy {
             try pipeline.addHandler(self.headerHandler(place, promise))
         }
         guard self.tls != nil else {
@@ -165,14 +167,13 @@ struct HTTPDoorChannel: HTTPChannelHandler {
 
     /// Counts the connection; nil where it is one too many from where it comes from.
     private func count(
-        _ channel: any Channel, until upgraded: EventLoopFuture<Upgraded>
+        _ channel: any Channel, isProxy: Bool, until upgraded: EventLoopFuture<Upgraded>
     ) -> PendingSockets.Ticket? {
         self.metrics.httpConnectionsOpen.increment()
         channel.closeFuture.whenComplete { [metrics = self.metrics] _ in
             metrics.httpConnectionsOpen.decrement()
         }
         let address = channel.remoteAddress
-        let isProxy = self.proxies.contains(address?.ipAddress)
         let peer = isProxy ? .proxy(SourceAddress(address?.ipAddress)) : Self.peer(address)
         let place = self.pending.accepted(from: peer, now: channel.eventLoop.now) {
             channel.eventLoop.execute { channel.closeAbruptly() }
