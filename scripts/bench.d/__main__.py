@@ -24,7 +24,7 @@ from measures import Context, Effort
 from peers import Direct, DirectTLS, Peer, PgBouncer, SSHReverse, StunnelPair
 from pgshare_peer import PgShare
 from procs import BenchError, ForeignLoad, Supervisor, run
-from running import ROOT, add_options, conducted, named, say, write
+from running import ROOT, add_options, check_binary, conducted, named, say, write
 from targets import Measure
 from tunnels import IdleTunnels
 
@@ -87,8 +87,8 @@ def options() -> argparse.Namespace:
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
     chosen.peers = named(parser, chosen.peers, list(LABELS), "peer")
-    if "pgshare" in chosen.peers and not chosen.list and not chosen.binary.exists():
-        parser.error(f"{chosen.binary} is not there; build it, or leave pgshare out of --peers")
+    if "pgshare" in chosen.peers and not chosen.list:
+        check_binary(parser, chosen.binary, ", or leave pgshare out of --peers")
     return chosen
 
 

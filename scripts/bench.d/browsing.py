@@ -18,7 +18,7 @@ import report
 from chromium import Chromium, answer, value
 from procs import BenchError, ForeignLoad, Supervisor, run
 from report import NOISY_SHARE, Spread, number
-from running import ROOT, add_options, conducted, named, say, write
+from running import ROOT, add_options, check_binary, conducted, named, say, write
 from tab_share import (
     HERE,
     ISOLATED,
@@ -166,8 +166,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     if min(chosen.rounds, chosen.mb, chosen.shares) < 1 or chosen.seconds <= 0:
         parser.error("--rounds, --seconds, --mb and --shares must be greater than 0")
     chosen.measures = named(parser, chosen.measures, MEASURES, "measure")
-    if not chosen.binary.exists():
-        parser.error(f"{chosen.binary} is not there; build it")
+    check_binary(parser, chosen.binary)
     return chosen
 
 

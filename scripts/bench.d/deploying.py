@@ -19,7 +19,7 @@ from cluster import Cluster
 from pgshare_peer import PgShare
 from procs import BenchError, ForeignLoad, Supervisor, run
 from report import Spread, number
-from running import ROOT, add_options, conducted, named, say, write
+from running import ROOT, add_options, check_binary, conducted, named, say, write
 
 #: What the target of a managed service has, unlike the other measures' cluster.
 SETTINGS = "wal_level = replica\nmax_wal_senders = 4\nmax_wal_size = 32GB\n"
@@ -113,8 +113,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
         parser.error("--mb must be at least 16, --rounds at least 1")
     wanted = named(parser, chosen.ways, names, "way")
     chosen.ways = [way for way in WAYS if way.name in wanted]
-    if not chosen.binary.exists():
-        parser.error(f"{chosen.binary} is not there; build it")
+    check_binary(parser, chosen.binary)
     return chosen
 
 

@@ -18,7 +18,7 @@ from crowds import Crowd, CrowdSize, raise_descriptors
 from procs import BenchError, ForeignLoad, Supervisor
 from report import NOISY_SHARE, Spread, number
 from returns import ALLOWED, CUTS, ROUND_TRIPS, Returns
-from running import ROOT, add_options, conducted, named, say, write
+from running import ROOT, add_options, check_binary, conducted, named, say, write
 from storms import TARGET_RATE, Storms
 
 EPILOGUE = """
@@ -122,8 +122,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     if chosen.rounds < 1:
         parser.error("--rounds must be at least 1")
     chosen.measures = named(parser, chosen.measures, MEASURES, "measure")
-    if not chosen.binary.exists():
-        parser.error(f"{chosen.binary} is not there")
+    check_binary(parser, chosen.binary)
     return chosen
 
 

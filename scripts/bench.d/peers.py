@@ -100,23 +100,23 @@ class DirectTLS(Peer):
 
 PGBOUNCER = """
 [databases]
-* = host=127.0.0.1 port={postgres}
+* = {database}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
-auth_type = trust
+auth_type = {authentication}
 auth_file = {users}
 pool_mode = session
 default_pool_size = 620
-max_client_conn = 2000
+max_client_conn = {clients}
 client_tls_sslmode = require
 client_tls_cert_file = {cluster.certificate}
 client_tls_key_file = {cluster.key}
 ignore_startup_parameters = extra_float_digits
-server_idle_timeout = 2
 log_connections = 0
 log_disconnections = 0
+{more}
 """
 
 
@@ -128,12 +128,22 @@ class PgBouncer(Peer):
     """
 
     passes_login = False
+    authentication = "trust"
+    #: What it knows of the password of `postgres`.
+    secret = ""
+    clients = 2000
+    more = "server_idle_timeout = 2"
+
+    def database(self) -> str:
+        """How it reaches Postgres."""
+        return f"host=127.0.0.1 port={self.cluster.port}"
 
     def launch(self) -> None:
         port = free_port()
-        users = self.file("users.txt", '"postgres" ""\n')
+        users = self.file("users.txt", f'"postgres" "{self.secret}"\n')
         text = PGBOUNCER.format(
-            postgres=self.cluster.port, port=port, users=users, cluster=self.cluster
+            database=self.database(), port=port, authentication=self.authentication, users=users,
+            clients=self.clients, cluster=self.cluster, more=self.more,
         )
         process = self.supervisor.start(
             self.name, ["pgbouncer", "-q", self.file("pgbouncer.ini", text)], as_postgres=True,

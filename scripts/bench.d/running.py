@@ -33,6 +33,12 @@ def named(
     return [name for name in known if name in wanted]
 
 
+def check_binary(parser: argparse.ArgumentParser, binary: Path, otherwise: str = "") -> None:
+    """Ends the program where there is nothing to measure. `otherwise`: what else one may do."""
+    if not binary.exists():
+        parser.error(f"{binary} is not there; build it{otherwise}")
+
+
 def say(text: str) -> None:
     """Progress, for the person who waits; the table alone goes to standard output."""
     print(f"bench: {text}", file=sys.stderr, flush=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from cluster import Cluster
 from crowds import Account, ScriptedDatabase, compile_c
 from measures import end
-from peers import Peer
+from peers import Peer, PgBouncer
 from pgshare_peer import PgShare
-from procs import BenchError, Supervisor, cpu_seconds, free_port, read_json_line, wait_for_port
+from procs import BenchError, Supervisor, cpu_seconds, read_json_line
 from tunnels import PASSWORD, scram_verifier
 
 #: Addresses that new clients come from, and the running ones.
@@ -35,42 +35,21 @@ SUSTAINED = 0.98
 #: How much slower the running clients' p99 may be.
 SLOWER = 2.0
 
-PGBOUNCER = """
-[databases]
-* = host={cluster.sockets} port={cluster.port} user=postgres
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = scram-sha-256
-auth_file = {users}
-pool_mode = session
-default_pool_size = 620
-max_client_conn = 8000
-listen_backlog = 1024
-client_tls_sslmode = require
-client_tls_cert_file = {cluster.certificate}
-client_tls_key_file = {cluster.key}
-ignore_startup_parameters = extra_float_digits
-log_connections = 0
-log_disconnections = 0
-"""
 
-
-class ScramBouncer(Peer):
+class ScramBouncer(PgBouncer):
     """PgBouncer that checks passwords, as pgshare does; its backends are trusted and kept."""
 
+    passes_login = True
+    authentication = "scram-sha-256"
+    clients = 8000
+    more = "listen_backlog = 1024"
+
+    def database(self) -> str:
+        return f"host={self.cluster.sockets} port={self.cluster.port} user=postgres"
+
     def launch(self) -> None:
-        port = free_port()
-        users = self.file("users.txt", f'"postgres" "{scram_verifier(PASSWORD)}"\n')
-        text = PGBOUNCER.format(port=port, users=users, cluster=self.cluster)
-        process = self.supervisor.start(
-            self.name, ["pgbouncer", "-q", self.file("pgbouncer.ini", text)], as_postgres=True,
-            cwd="/",
-        )
-        wait_for_port(port, process)
-        self.processes = {"proxy": [process]}
-        self.reachable_at(port, tls=True)
+        self.secret = scram_verifier(PASSWORD)
+        super().launch()
         self.connection |= {"PGUSER": "postgres", "PGPASSWORD": PASSWORD}
 
 
