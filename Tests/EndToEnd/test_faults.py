@@ -8,7 +8,6 @@ import socket
 import sqlite3
 import ssl
 import struct
-import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -240,26 +239,13 @@ def test_a_database_that_goes_and_comes_back_is_served_again(how, told, new_rela
     with pytest.raises(Refused) as refused:
         WireClient(agent.endpoint)
     assert refused.value.state in ("57P03", "08001")
-    _restart(own_cluster)
+    own_cluster.start_again()
     wait_for("the database to be served again", lambda: answers(agent.endpoint), 60)
     with WireClient(agent.endpoint) as client:
         assert client.query("select n from kept") == [[b"1"]]
     assert agent.child.is_running
     assert relay.metric("links_lost_total") == 0
     wait_empty(relay, own_cluster)
-
-
-def _restart(cluster: Cluster) -> None:
-    """A killed server's memory is let go of once its last backend noticed."""
-
-    def starts() -> bool:
-        try:
-            cluster.start()
-        except AssertionError:
-            return False
-        return True
-
-    wait_for("the database to start again", starts, 60)
 
 
 # The state folder

@@ -172,11 +172,17 @@ def test_guessers_in_a_storm_lock_themselves_out_and_nobody_else(target):
 # Below TLS, and slowly: all side by side, each is to end within the deadline.
 
 
+def before_tls(target: Endpoint, address: str) -> socket.socket:
+    """A connection that may begin with TLS."""
+    plain = strangers.connect(target, address)
+    plain.sendall(wire.SSL_REQUEST)
+    assert plain.recv(1) == b"S"
+    return plain
+
+
 def never_ends(target: Endpoint) -> None:
     """A ClientHello that is announced and does not come."""
-    with strangers.connect(target, source(1)) as plain:
-        plain.sendall(wire.SSL_REQUEST)
-        assert plain.recv(1) == b"S"
+    with before_tls(target, source(1)) as plain:
         plain.sendall(strangers.hello_bytes(target)[:100])
         until_closed(plain, DEADLINE + 10)
 
@@ -197,10 +203,7 @@ def drips(data: bytes, connection: socket.socket) -> None:
 
 
 def drips_hello(target: Endpoint) -> None:
-    plain = strangers.connect(target, source(2))
-    plain.sendall(wire.SSL_REQUEST)
-    assert plain.recv(1) == b"S"
-    drips(strangers.hello_bytes(target), plain)
+    drips(strangers.hello_bytes(target), before_tls(target, source(2)))
 
 
 def drips_direct_hello(target: Endpoint) -> None:
@@ -221,9 +224,7 @@ def drips_password(target: Endpoint) -> None:
 def sends_16_mib(target: Endpoint) -> None:
     """Records of TLS that hold nothing of TLS."""
     record = b"\x16\x03\x01\x40\x00" + b"\x01\x00\xff\xff" + b"\xa5" * 16_380
-    with strangers.connect(target, source(6)) as plain:
-        plain.sendall(wire.SSL_REQUEST)
-        assert plain.recv(1) == b"S"
+    with before_tls(target, source(6)) as plain:
         with contextlib.suppress(OSError):
             for _ in range(1024):
                 plain.sendall(record)
@@ -232,9 +233,7 @@ def sends_16_mib(target: Endpoint) -> None:
 
 def announces_16_mib(target: Endpoint) -> None:
     """A ClientHello of 16 MiB by its own length, in whole records."""
-    with strangers.connect(target, source(7)) as plain:
-        plain.sendall(wire.SSL_REQUEST)
-        assert plain.recv(1) == b"S"
+    with before_tls(target, source(7)) as plain:
         with contextlib.suppress(OSError):
             plain.sendall(b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"\0" * 16_380)
             for _ in range(1023):
@@ -243,9 +242,7 @@ def announces_16_mib(target: Endpoint) -> None:
 
 
 def empty_records(target: Endpoint) -> None:
-    with strangers.connect(target, source(8)) as plain:
-        plain.sendall(wire.SSL_REQUEST)
-        assert plain.recv(1) == b"S"
+    with before_tls(target, source(8)) as plain:
         with contextlib.suppress(OSError):
             for _ in range(2000):
                 plain.sendall(b"\x16\x03\x01\x00\x00" * 100)
@@ -295,9 +292,7 @@ def test_nobody_stays_longer_than_the_deadline_without_a_login(target, own_relay
 
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_a_client_hello_in_tiny_records_is_read_or_refused_at_once(size, target):
-    with strangers.connect(target, source(20 + size)) as plain:
-        plain.sendall(wire.SSL_REQUEST)
-        assert plain.recv(1) == b"S"
+    with before_tls(target, source(20 + size)) as plain:
         plain.sendall(strangers.in_records_of(strangers.hello_bytes(target), size))
         plain.settimeout(DEADLINE / 2)
         with contextlib.suppress(ConnectionResetError):

@@ -285,16 +285,7 @@ class Stage:
         with self._costing(shares, fault.kind, BY_DATABASE):
             cluster.server.stop(number)
             last.wait(fault.seconds)
-
-            def starts() -> bool:
-                # Backends of a killed server need a moment to notice.
-                try:
-                    cluster.start()
-                except AssertionError:
-                    return False
-                return True
-
-            wait_for("the database to start again", starts, 60)
+            cluster.start_again()
 
     def _relay_fault(self, fault: Fault, last: threading.Event) -> None:
         shares = tuple(SHARES)

@@ -162,6 +162,18 @@ class Cluster:
 
         wait_for(f"Postgres {self.version} to start", answers)
 
+    def start_again(self) -> None:
+        """After a kill: its memory is let go of once its last backend has noticed."""
+
+        def starts() -> bool:
+            try:
+                self.start()
+            except AssertionError:
+                return False
+            return True
+
+        wait_for("the database to start again", starts, 60)
+
     def stop(self) -> None:
         """Fast shutdown: sessions are ended."""
         if self.server is not None:

@@ -141,36 +141,28 @@ class Crowd:
 
     def _in_transaction(self, ready: threading.Event) -> None:
         """Asks at once when the link is cut, and commits when it is back."""
-        question = "select pg_backend_pid(), txid_current()"
-        with self._client() as client:
-            client.query("begin")
-            client.query(f"insert into {self._kept} values ('busy')")
-            who = client.query(question)
-            ready.set()
-            self._faulted.wait()
-            assert client.query(question) == who
-            self._answered("in a transaction")
-            self._mended.wait()
-            assert client.query(question) == who
-            client.query("commit")
-        assert self._rows("busy") == 1
-
-    def _rows(self, who: str) -> int:
-        sql = f"select count(*) from {self._kept} where who = '{who}'"
-        return int(self.share.cluster.sql(sql))
+        self._transact(ready, "busy", asks_meanwhile=True)
 
     def _idle_in_transaction(self, ready: threading.Event) -> None:
         """Says nothing during the fault."""
+        self._transact(ready, "idle", asks_meanwhile=False)
+
+    def _transact(self, ready: threading.Event, name: str, *, asks_meanwhile: bool) -> None:
         question = "select pg_backend_pid(), txid_current()"
         with self._client() as client:
             client.query("begin")
-            client.query(f"insert into {self._kept} values ('idle')")
+            client.query(f"insert into {self._kept} values ('{name}')")
             who = client.query(question)
             ready.set()
+            if asks_meanwhile:
+                self._faulted.wait()
+                assert client.query(question) == who
+                self._answered("in a transaction")
             self._mended.wait()
             assert client.query(question) == who
             client.query("commit")
-        assert self._rows("idle") == 1
+        rows = f"select count(*) from {self._kept} where who = '{name}'"
+        assert int(self.share.cluster.sql(rows)) == 1
 
     def _listen(self, ready: threading.Event) -> None:
         """Hears what is said during the fault and behind it."""

@@ -4,7 +4,6 @@ Independent of our own Swift code. Source: PROTOCOL.md.
 """
 
 import contextlib
-import json
 import os
 import queue
 import socket
@@ -16,53 +15,35 @@ from pathlib import Path
 
 from . import tunnel
 from .certificates import Authority
-from .tunnel import Frame
+from .tunnel import Frame, FrameSocket
 
 
-class AgentLink:
+class AgentLink(FrameSocket):
     """One connection that an agent has dialled."""
 
+    peer = "agent"
+
     def __init__(self, connection: ssl.SSLSocket, head: bytes):
+        super().__init__()
         self.socket = connection
         self.head = head
         self.hello: dict = {}
-        self._buffer = bytearray()
         self._lock = threading.Lock()
         # What the peer sent of streams: it waits to hear that this has come.
         self._counted = 0
 
     def send(self, data: bytes) -> None:
         with self._lock:
-            self.socket.sendall(data)
-
-    def send_frame(self, kind: int, payload: bytes = b"", stream: int = 0, flags: int = 0) -> None:
-        self.send(tunnel.frame(kind, payload, stream, flags))
-
-    def send_json(self, kind: int, value: object, stream: int = 0) -> None:
-        self.send_frame(kind, json.dumps(value).encode(), stream)
-
-    def _fill(self) -> None:
-        try:
-            data = self.socket.recv(1 << 18)
-        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError):
-            data = b""
-        if not data:
-            raise EOFError("the agent closed the connection")
-        self._buffer += data
+            super().send(data)
 
     def read(self) -> Frame:
-        while len(self._buffer) < 8:
-            self._fill()
-        kind, flags, length, stream = struct.unpack("!BBHI", self._buffer[:8])
-        while len(self._buffer) < 8 + length:
-            self._fill()
-        payload = bytes(self._buffer[8 : 8 + length])
-        del self._buffer[: 8 + length]
-        if 0x10 <= kind <= 0x7F:
-            self._counted += 8 + length
+        """As every end's; says of streams' frames that they came."""
+        got = super().read()
+        if 0x10 <= got.type <= 0x7F:
+            self._counted += 8 + len(got.payload)
             with contextlib.suppress(OSError):
                 self.send_frame(tunnel.ACK, struct.pack("!Q", self._counted))
-        return Frame(kind, flags, stream, payload)
+        return got
 
     def until(self, *kinds: int, stream: int | None = None) -> Frame:
         """Reads through the first frame of one of these types (and of this stream)."""

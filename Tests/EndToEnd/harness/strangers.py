@@ -132,16 +132,9 @@ class Login:
         initial = header + self.bare
         self.say(mechanism + b"\0" + struct.pack("!i", len(initial)) + initial)
 
-    def final(
-        self,
-        server_first: bytes,
-        password: str,
-        nonce: bytes | None = None,
-        bound: bytes | None = None,
-        change: Callable[[bytes], bytes] = lambda proof: proof,
-    ) -> None:
-        """The last message, right unless the caller says otherwise. `bound`: what c= holds."""
-        self.say(self.final_text(server_first, password, nonce, bound, change))
+    def final(self, server_first: bytes, password: str, **changes) -> None:
+        """Sends the last message; `changes` as `final_text` takes them."""
+        self.say(self.final_text(server_first, password, **changes))
 
     def final_text(
         self,
@@ -151,6 +144,7 @@ class Login:
         bound: bytes | None = None,
         change: Callable[[bytes], bytes] = lambda proof: proof,
     ) -> bytes:
+        """The last message, right unless the caller says otherwise. `bound`: what c= holds."""
         words = dict(word.split(b"=", 1) for word in server_first.split(b","))
         salt, rounds = base64.b64decode(words[b"s"]), int(words[b"i"])
         salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, rounds)

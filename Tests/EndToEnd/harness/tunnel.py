@@ -59,16 +59,56 @@ def verifier(password: str) -> str:
     return f"SCRAM-SHA-256${rounds}:{salt64}${stored}:{server}"
 
 
-class RawLink:
+class FrameSocket:
+    """Frames over a connection, from either end of a link."""
+
+    #: Who is at the other end.
+    peer = "relay"
+    socket: ssl.SSLSocket
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def send_frame(self, kind: int, payload: bytes = b"", stream: int = 0, flags: int = 0) -> None:
+        self.send(frame(kind, payload, stream, flags))
+
+    def send_json(self, kind: int, value: object, stream: int = 0) -> None:
+        self.send_frame(kind, json.dumps(value).encode(), stream)
+
+    def _fill(self) -> None:
+        try:
+            data = self.socket.recv(1 << 18)
+        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError):
+            data = b""
+        if not data:
+            raise EOFError(f"the {self.peer} closed the connection")
+        self._buffer += data
+
+    def read(self) -> Frame:
+        """The next frame; EOFError at the end of the connection."""
+        while len(self._buffer) < 8:
+            self._fill()
+        kind, flags, length, stream = struct.unpack("!BBHI", self._buffer[:8])
+        while len(self._buffer) < 8 + length:
+            self._fill()
+        payload = bytes(self._buffer[8 : 8 + length])
+        del self._buffer[: 8 + length]
+        return Frame(kind, flags, stream, payload)
+
+
+class RawLink(FrameSocket):
     """One connection of a tunnel, upgraded, and nothing said yet."""
 
     def __init__(
         self, relay: Relay, token: str | None, seconds: float = 60, behind: bytes = b""
     ):
+        super().__init__()
         self.relay = relay
         self.welcome: dict = {}
         self.password = "the password of a liar"
-        self._buffer = b""
         plain = socket.create_connection(("127.0.0.1", relay.https_port), timeout=seconds)
         context = ssl.create_default_context(cafile=str(relay.ca_file))
         context.set_alpn_protocols(["http/1.1"])
@@ -89,34 +129,6 @@ class RawLink:
             raise UpgradeRefused(status, head.decode() + self._buffer.decode())
 
     # Talk
-
-    def send(self, data: bytes) -> None:
-        self.socket.sendall(data)
-
-    def send_frame(self, kind: int, payload: bytes = b"", stream: int = 0, flags: int = 0) -> None:
-        self.send(frame(kind, payload, stream, flags))
-
-    def send_json(self, kind: int, value: object, stream: int = 0) -> None:
-        self.send_frame(kind, json.dumps(value).encode(), stream)
-
-    def _fill(self) -> None:
-        try:
-            data = self.socket.recv(1 << 18)
-        except (ssl.SSLEOFError, ConnectionResetError, BrokenPipeError):
-            data = b""
-        if not data:
-            raise EOFError("the relay closed the connection")
-        self._buffer += data
-
-    def read(self) -> Frame:
-        """The next frame; EOFError at the end of the connection."""
-        while len(self._buffer) < 8:
-            self._fill()
-        kind, flags, length, stream = struct.unpack("!BBHI", self._buffer[:8])
-        while len(self._buffer) < 8 + length:
-            self._fill()
-        payload, self._buffer = self._buffer[8 : 8 + length], self._buffer[8 + length :]
-        return Frame(kind, flags, stream, payload)
 
     def until(self, *kinds: int) -> Frame:
         """Reads through the first frame of one of these types."""
