@@ -6,6 +6,7 @@ The page is a double that was written from what is known of its wire; the engine
 import json
 import os
 import random
+import signal
 import string
 import subprocess
 from collections.abc import Callable, Iterator
@@ -299,6 +300,20 @@ def test_a_share_ends_when_its_owner_revokes_it(build, page_relay):
         assert done.returncode == 0, done.stderr
         assert codes(client.until_end()) == ["57P01"]
     assert build.closed() == [1008, "this share has ended; ask for a fresh link"]
+
+
+def test_a_relay_that_drains_lets_go_of_a_page_without_clients(
+    new_build, new_page_relay, new_agent, cluster
+):
+    relay = new_page_relay("--drain-timeout", "60s")
+    build = new_build(relay=relay)
+    with WireClient(new_agent(relay, cluster).endpoint) as client:
+        client.query("begin")
+        relay.child.signal(signal.SIGTERM)
+        assert build.closed()
+        assert client.query("select 'still here'") == [[b"still here"]]
+        client.query("commit")
+    assert relay.child.wait_end() == 0
 
 
 def test_tokens_of_an_issuer_are_believed_and_their_subject_is_the_owner(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import tools
+from harness import tools, wire
 from harness.waiting import stays_true, wait_for
 from harness.wire import Refused, WireClient, answers
 
@@ -96,6 +96,33 @@ def test_a_proxy_names_its_clients_and_nobody_else_does(behind):
     with socket.create_connection(("127.0.0.1", behind.direct.port), timeout=30) as stranger:
         stranger.sendall(text_header("192.0.2.7"))
         assert stranger.recv(1) == b"E"
+
+
+def test_a_cancel_request_reaches_the_relay_before_behind_a_proxy_of_this_machine(
+    new_relay, new_agent, cluster
+):
+    relay = new_relay("--proxy-protocol", f"127.0.0.1,{PROXY}", "--drain-timeout", "60s")
+    doors = [HeaderProxy(relay.https_port, text_header("192.0.2.1"))]
+    agent = new_agent(relay, cluster, url=f"https://localhost:{doors[0].port}")
+    doors.append(HeaderProxy(agent.endpoint.port, text_header("192.0.2.7")))
+    client = WireClient(replace(agent.endpoint, port=doors[1].port))
+    client.query("begin")
+    old = relay.take_over()
+    client.send(wire.query("select pg_sleep(61)"))
+    running = "query = 'select pg_sleep(61)' and state = 'active'"
+    wait_for("the query to run", lambda: cluster.backends(running))
+
+    def is_cancelled() -> bool:
+        # The new relay knows where the old one takes cancels after its next look at the store.
+        client.cancel()
+        return cluster.backends(running) == 0
+
+    wait_for("the query to be cancelled", is_cancelled)
+    assert [got.fields["C"] for got in client.until("Z") if got.kind == "E"] == ["57014"]
+    client.query("rollback")
+    assert old.wait_end() == 0
+    for door in doors:
+        door.close()
 
 
 def processor_ticks(pid: int) -> int:

@@ -1,10 +1,14 @@
 """Restarts that lose nobody: relays that drain, that take over from one another, that are killed."""
 
+import ctypes
 import json
+import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +18,9 @@ from harness.waiting import stays_true, wait_for
 from harness.wire import Refused, WireClient, answers
 
 pytestmark = pytest.mark.relayed
+
+# The system call has this number on every architecture of Linux (since 5.6).
+PIDFD_GETFD = 438
 
 
 def ends(client: WireClient) -> list[str]:
@@ -318,6 +325,37 @@ def test_idle_and_lifetime_limits_never_hit_a_query_or_a_transaction(new_relay, 
     assert within.query("select 'within'") == [[b"within"]]
     within.query("commit")
     assert ends(within) == ["57P01"]
+
+
+def listening_socket(pid: int, port: int) -> socket.socket:
+    """A second hold of the socket with which another process listens (pidfd_getfd(2))."""
+    inode = next(
+        words[9]
+        for words in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if words[1].endswith(f":{port:04X}") and words[3] == "0A"
+    )
+    number = next(
+        int(file.name)
+        for file in Path(f"/proc/{pid}/fd").iterdir()
+        if os.readlink(file) == f"socket:[{inode}]"
+    )
+    process = os.pidfd_open(pid)
+    try:
+        held = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, process, number, 0)
+        assert held >= 0, os.strerror(ctypes.get_errno())
+        return socket.socket(fileno=held)
+    finally:
+        os.close(process)
+
+
+@pytest.mark.parametrize("door", ["clients", "agents"])
+def test_a_relay_whose_listening_socket_breaks_ends_with_an_error(door, new_relay):
+    relay = new_relay()
+    port = relay.postgres_port if door == "clients" else relay.https_port
+    with listening_socket(relay.child.pid, port) as held:
+        held.shutdown(socket.SHUT_RDWR)
+        assert relay.child.wait_end() == 1
+    assert f"listening for {door} on 127.0.0.1:" in relay.child.everything()
 
 
 def test_a_hangup_makes_a_relay_read_its_settings_again(new_relay, new_agent, cluster, tmp_path):
