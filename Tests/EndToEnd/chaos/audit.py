@@ -7,7 +7,8 @@ from harness.cluster import Cluster
 from harness.footprint import GAUGES
 from harness.waiting import wait_for
 
-from .clients import Banking, Client, Copying, Ledger, Listening
+from .client import Client, Ledger
+from .clients import Banking, Copying, Listening
 from .stage import SHARES, Stage
 
 # What relay and agent may grow by; a debug build's allocator keeps pages of the largest moment.

@@ -1,128 +1,16 @@
-"""Clients that know what they must get. Each is a thread with one connection at a time."""
+"""Clients that know what they must get, one kind for everything that a database is asked for."""
 
-import contextlib
 import hashlib
-import random
 import threading
 import time
-from collections.abc import Callable
 from functools import cache
 
 import psycopg
-from harness.endpoint import Endpoint
 from harness.wire import Refused, WireClient, query
 from psycopg import errors
 
-from .reasons import LOST, TOO_SLOW, Reasons, state_of
-
-# Longer than the grace, a relay's restart and an agent's way back; a hang is longer.
-HANG_SECONDS = 120.0
-# What the relay gives a log-in, a little less.
-HANDSHAKE_SECONDS = 9.5
-# Of libpq, and of the client that is made by hand.
-LOSSES = (psycopg.Error, Refused, OSError, EOFError)
-
-
-class Ledger:
-    """What was seen to be wrong, and how much was done. Shared by all clients."""
-
-    def __init__(self, reasons: Reasons, say: Callable[[str], None]):
-        self.reasons = reasons
-        self.say = say
-        self.violations: list[str] = []
-        self.counts: dict[str, int] = {}
-        self._lock = threading.Lock()
-
-    def count(self, what: str, number: int = 1) -> None:
-        with self._lock:
-            self.counts[what] = self.counts.get(what, 0) + number
-
-    def violation(self, text: str) -> None:
-        with self._lock:
-            self.violations.append(text)
-        self.say(f"VIOLATION: {text}")
-
-
-class Client(threading.Thread):
-    """Connects, works in steps, connects again when a fault took its connection."""
-
-    # Seconds between two steps.
-    pause = 0.02
-
-    def __init__(
-        self, name: str, share: str, endpoint: Endpoint, ledger: Ledger, seed: int, scopes: set[str]
-    ):
-        super().__init__(name=name, daemon=True)
-        self.share = share
-        self.endpoint = endpoint
-        self.ledger = ledger
-        self.chance = random.Random(f"{seed}/{name}")
-        self.scopes = scopes
-        self.stopping = threading.Event()
-        self.busy_since = time.monotonic()
-        self.steps = 0
-        # Whether it has logged in.
-        self.is_in = False
-        # The harmless faults that were on while it asked; see Cancelling.
-        self.disturbed: Callable[[float], bool] = lambda since: False
-
-    def run(self) -> None:
-        try:
-            while not self.stopping.is_set():
-                self._live()
-        except Exception as error:  # noqa: BLE001 - a client that dies silently proves nothing
-            self.wrong(f"{type(error).__name__}: {error}")
-
-    def _live(self) -> None:
-        since = self.busy_since = time.monotonic()
-        self.is_in = False
-        try:
-            connection = psycopg.connect(
-                self.endpoint.conninfo(application_name=f"chaos {self.name}", connect_timeout="60"),
-                autocommit=True,
-            )
-        except psycopg.Error as error:
-            self.lost(error, since)
-            return
-        self.is_in = True
-        try:
-            self.begin(connection)
-            while not self.stopping.is_set():
-                self.busy_since = time.monotonic()
-                self.step(connection)
-                self.steps += 1
-                self.stopping.wait(self.pause * self.chance.uniform(0.5, 1.5))
-        except LOSSES as error:
-            self.lost(error, since)
-        finally:
-            with contextlib.suppress(psycopg.Error):
-                connection.close()
-
-    def begin(self, connection: psycopg.Connection) -> None:
-        """Once a connection."""
-
-    def step(self, connection: psycopg.Connection) -> None:
-        raise NotImplementedError
-
-    def lost(self, error: Exception, since: float) -> None:
-        """A connection ended, or was not made: somebody must have done that."""
-        state = state_of(error)
-        slow = time.monotonic() - since > HANDSHAKE_SECONDS and self.disturbed(since)
-        if state == TOO_SLOW and slow and not self.is_in:
-            self.ledger.count("log-ins held up for too long")
-        elif self.ledger.reasons.explain(self.scopes, since, state):
-            self.ledger.count("connections lost")
-        else:
-            age = time.monotonic() - since
-            self.wrong(f"{state} without a reason, {age:.1f} s after it began: {error!r}")
-        self.stopping.wait(self.chance.uniform(0.1, 0.4))
-
-    def wrong(self, text: str) -> None:
-        self.ledger.violation(f"{self.name}: {text}")
-
-    def expect(self, what: str, found: object, wanted: object) -> None:
-        if found != wanted:
-            self.wrong(f"{what} is {str(found)[:200]}, not {str(wanted)[:200]}")
+from .client import HANG_SECONDS, Client
+from .reasons import LOST
 
 
 class Banking(Client):
@@ -147,6 +35,12 @@ class Banking(Client):
         self.sequence += 1
         number = self.sequence
         connection.execute("begin")
+        with self.under_way():
+            self._transfer(connection, number, first, second, amount)
+
+    def _transfer(
+        self, connection: psycopg.Connection, number: int, first: int, second: int, amount: int
+    ) -> None:
         for account, change in ((first, -amount), (second, amount)):
             connection.execute(
                 f"update bank_{self.share} set balance = balance + %s where id = %s",
@@ -157,7 +51,7 @@ class Banking(Client):
             (self.name, number, first, second, amount),
         )
         if self.chance.random() < 0.1:
-            connection.execute("rollback")
+            self._roll_back(connection)
             return
         self.unknown.add(number)
         connection.execute("commit")
@@ -197,8 +91,10 @@ class Copying(Client):
         digest = hashlib.md5()
         query = f"copy (select n, md5(n::text) from generate_series(1, {rows}) n) to stdout"
         with connection.cursor().copy(query) as copy:
+            self.is_under_way = True
             for data in copy:
                 digest.update(data)
+        self.is_under_way = False
         self.expect("the digest of a COPY", digest.hexdigest(), _result_digest(rows))
 
     def _in(self, connection: psycopg.Connection) -> None:
@@ -208,11 +104,13 @@ class Copying(Client):
         self.unknown[self.round] = (rows, "")
         statement = f"copy taken_{self.share} from stdin"
         with connection.cursor().copy(statement) as copy:
+            self.is_under_way = True
             for number in range(rows):
                 body = self.chance.randbytes(width // 2).hex()
                 digest.update(body.encode())
                 copy.write(f"{self.name}\t{self.round}\t{number}\t{body}\n")
             self.unknown[self.round] = (rows, digest.hexdigest())
+        self.is_under_way = False
         self.committed[self.round] = self.unknown.pop(self.round)
 
 
@@ -225,6 +123,8 @@ class Notifying(Client):
         super().__init__(*arguments, **options)
         self.said = 0
         self.answered: set[int] = set()
+        # Asked of a relay that had ended the connection already.
+        self.refused: set[int] = set()
 
     @property
     def channel(self) -> str:
@@ -235,6 +135,9 @@ class Notifying(Client):
         connection.execute("select pg_notify(%s, %s)", (self.channel, str(self.said)))
         self.answered.add(self.said)
         self.ledger.count("notifications")
+
+    def moved_on(self) -> None:
+        self.refused |= {self.said} - self.answered
 
 
 class Listening(Client):
@@ -263,7 +166,9 @@ class Listening(Client):
 
     def _hear(self, number: int) -> None:
         answered = self.notifier.answered
-        if number in self.heard:
+        if number in self.notifier.refused:
+            self.wrong(f"heard {number}, which was refused")
+        elif number in self.heard:
             self.wrong(f"heard {number} twice")
         elif number < self.last and number in answered:
             self.wrong(f"heard {number} behind {self.last}")
@@ -286,7 +191,14 @@ class Preparing(Client):
                 prepare=True, binary=True,
             ).fetchone()  # fmt: skip
             self.expect("a row", row, (value, hashlib.md5(value).hexdigest(), self.steps + 1))
-        with connection.transaction(), connection.cursor(name="slow") as cursor:
+        with connection.transaction():
+            self.is_under_way = True
+            self._read_slowly(connection)
+        self.is_under_way = False
+        self.ledger.count("cursors")
+
+    def _read_slowly(self, connection: psycopg.Connection) -> None:
+        with connection.cursor(name="slow") as cursor:
             cursor.itersize = 50
             cursor.execute("select n, md5(n::text) from generate_series(1, 300) n")
             wanted = 0
@@ -296,7 +208,6 @@ class Preparing(Client):
                 if wanted % 100 == 0:
                     self.stopping.wait(self.chance.uniform(0, 0.5))
             self.expect("rows of a cursor", wanted, 300)
-        self.ledger.count("cursors")
 
 
 @cache
@@ -311,6 +222,18 @@ class Cancelling(Client):
     sleeps = 12.0
 
     def step(self, connection: psycopg.Connection) -> None:
+        # In a transaction it stays at a relay that drains, and its cancels come to the next one.
+        if self.chance.random() < 0.5:
+            self._cancel(connection)
+        else:
+            connection.execute("begin")
+            with self.under_way():
+                self._cancel(connection)
+                self._roll_back(connection)
+        for _ in range(3):
+            self.expect("the next query", connection.execute("select 1").fetchone(), (1,))
+
+    def _cancel(self, connection: psycopg.Connection) -> None:
         since = time.monotonic()
         delay = self.chance.uniform(0.02, 0.3)
         failed: list[psycopg.Error] = []
@@ -340,8 +263,6 @@ class Cancelling(Client):
                 self.scopes, since, LOST
             ):
                 self.wrong(f"a cancel request failed: {error!r}")
-        for _ in range(3):
-            self.expect("the next query", connection.execute("select 1").fetchone(), (1,))
 
 
 class Idling(Client):
@@ -350,12 +271,13 @@ class Idling(Client):
     def step(self, connection: psycopg.Connection) -> None:
         mark = str(self.chance.random())
         connection.execute("begin")
-        connection.execute("select set_config('chaos.mark', %s, true)", (mark,))
-        question = "select pg_backend_pid(), txid_current(), current_setting('chaos.mark')"
-        before = connection.execute(question).fetchone()
-        self.stopping.wait(self.chance.uniform(2, 10))
-        self.expect("the transaction", connection.execute(question).fetchone(), before)
-        connection.execute("commit")
+        with self.under_way():
+            connection.execute("select set_config('chaos.mark', %s, true)", (mark,))
+            question = "select pg_backend_pid(), txid_current(), current_setting('chaos.mark')"
+            before = connection.execute(question).fetchone()
+            self.stopping.wait(self.chance.uniform(2, 7))
+            self.expect("the transaction", connection.execute(question).fetchone(), before)
+            connection.execute("commit")
         self.ledger.count("idle transactions")
 
 
@@ -368,6 +290,14 @@ class Leaving(Client):
     pause = 0.5
 
     def step(self, connection: psycopg.Connection) -> None:
+        before = self.since, self.is_in, self.is_answered
+        self.dials()
+        self._leave()
+        self.since, self.is_in, self.is_answered = before
+        self.expect("the other connection", connection.execute("select 1").fetchone(), (1,))
+        self.ledger.count("results abandoned")
+
+    def _leave(self) -> None:
         enough, got = self.chance.randint(1, 4 << 20), 0
         words = {"application_name": f"chaos {self.name}"}
         # libpq would ask to cancel, or read the rest.
@@ -375,15 +305,15 @@ class Leaving(Client):
             client = WireClient(self.endpoint, words, seconds=HANG_SECONDS)
         except AssertionError as error:
             raise EOFError("ended before TLS") from error
+        self.is_in = True
         client.send(query(ENDLESS))
         client.until("H")
-        while got < enough:
-            message = client.read()
-            got += len(message.body)
-            if message.kind == "E":
-                raise Refused(message.fields)
-            if message.kind == "d":
-                self.expect("a row", message.body, b"x" * 1000 + b"\n")
-        client.vanish()
-        self.expect("the other connection", connection.execute("select 1").fetchone(), (1,))
-        self.ledger.count("results abandoned")
+        with self.under_way():
+            while got < enough:
+                message = client.read()
+                got += len(message.body)
+                if message.kind == "E":
+                    raise Refused(message.fields)
+                if message.kind == "d":
+                    self.expect("a row", message.body, b"x" * 1000 + b"\n")
+            client.vanish()

@@ -13,10 +13,11 @@ from harness import tools
 from harness.waiting import wait_for
 
 from .audit import Audit
+from .client import HANG_SECONDS, Client, Ledger
 from .clients import (
-    HANG_SECONDS, Banking, Cancelling, Client, Copying, Idling, Leaving, Ledger, Listening, Notifying,
-    Preparing,
+    Banking, Cancelling, Copying, Idling, Leaving, Listening, Notifying, Preparing,
 )  # fmt: skip
+from .moves import Moves
 from .reasons import Reasons
 from .schedule import Fault, plan
 from .stage import SHARES, Stage
@@ -49,7 +50,9 @@ class Run:
         self._last = threading.Event()
         self._applied = 0
         self._lock = threading.Lock()
-        self.ledger = Ledger(Reasons(), self.say)
+        # Every fault, the harmless ones too: what may keep somebody waiting.
+        self.disturbances = Reasons()
+        self.ledger = Ledger(Reasons(), Moves(self.disturbances), self.say)
 
     def say(self, text: str) -> None:
         with self._lock:
@@ -58,7 +61,7 @@ class Run:
     def run(self) -> Outcome:
         faults = plan(self.seed, self.seconds, SHARES)
         # Half of the seeds have tunnels of two links.
-        stage = Stage(self.ledger, links=1 + self.seed % 2)
+        stage = Stage(self.ledger, self.disturbances, links=1 + self.seed % 2)
         lanes: list[threading.Thread] = []
         try:
             audit = Audit(stage, self.ledger)
@@ -87,7 +90,9 @@ class Run:
             scopes = {share, f"{share}/door"} if by_door else {share}
             name = f"{kind.__name__.lower()}-{share}{number}"
             client = kind(name, share, endpoint, self.ledger, self.seed, scopes, **more)
-            client.disturbed = lambda since: stage.disturbances.explain(scopes, since, "any")
+            own = scopes - {share}
+            client.disturbed = lambda since: self.disturbances.explain(scopes, since, "any")
+            client.slowed = lambda since: self.disturbances.explain(own, since, "any")
             clients.append(client)
             return client
 
@@ -151,17 +156,31 @@ class Run:
                 client.busy_since = time.monotonic()
 
     def _drive(self, stage: Stage, lane: str, faults: list[Fault]) -> None:
+        held_up = 0.0
         for fault in (each for each in faults if each.lane == lane):
-            wait = self.start + fault.at - time.monotonic()
+            wait = self.start + fault.at + held_up - time.monotonic()
             if self._last.wait(max(wait, 0)):
                 return
-            self.say(fault.line())
-            with self._lock:
-                self._applied += 1
+            held_up += stage.calm.enter(lane)
             try:
-                stage.apply(fault, self._last)
-            except Exception as error:  # noqa: BLE001 - a fault that cannot be made is a finding
-                self.ledger.violation(f"{fault.line()}: {type(error).__name__}: {error}")
+                if self._last.is_set():
+                    return
+                began = time.monotonic()
+                self._apply(stage, fault)
+                if fault.kind == "take-over":
+                    # It takes as long as its clients do; a rest comes behind it all the same.
+                    held_up += time.monotonic() - began
+            finally:
+                stage.calm.leave(lane)
+
+    def _apply(self, stage: Stage, fault: Fault) -> None:
+        self.say(fault.line())
+        with self._lock:
+            self._applied += 1
+        try:
+            stage.apply(fault, self._last)
+        except Exception as error:  # noqa: BLE001 - a fault that cannot be made is a finding
+            self.ledger.violation(f"{fault.line()}: {type(error).__name__}: {error}")
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """Which fault happens when: made of a seed alone, so that a run can be had again.
 
-Faults of one lane never overlap; those of different lanes do. A share is unreachable for less than
+Faults of one lane never overlap; those of different lanes do. One that would come while a relay is
+replaced may be held up. A share is unreachable for less than
 the 30 s of grace even where lanes meet: for at most 8 s (15 in long runs) by its network or agent, 5
 by the relay, and the agent's pause between two dials.
 """
@@ -17,7 +18,10 @@ HARMLESS_TUNNEL = (
 LETHAL_TUNNEL = ("agent-kill", "agent-term")
 HARMLESS_DOOR = ("freeze", "latency", "bytes", "slow")
 LETHAL_DOOR = ("reset", "fin", "truncate", "half-close", "half-open")
-RELAY = ("relay-stop", "certificates", "relay-kill", "certificates", "relay-stop", "relay-term")
+RELAY = (
+    "relay-stop", "certificates", "relay-kill", "hang-up", "relay-stop", "relay-term", "take-over",
+    "hang-up", "take-over",
+)  # fmt: skip
 DATABASE = ("database-fast", "database-immediate", "database-kill")
 SHORT_SHARE = ("expires", "revoked")
 
@@ -93,6 +97,11 @@ def _choices(chance: random.Random, kind: str) -> tuple[float, dict[str, object]
     match kind:
         case "reset" | "fin" | "certificates":
             return 0.1, {}
+        case "take-over":
+            # All tunnels but one have fair weather: a cut link is lost at a relay that drains.
+            return 0.1, {"stormy": chance.randrange(16)}
+        case "hang-up":
+            return 0.1, {"certificate": chance.random() < 0.5, "broken": chance.random() < 0.3}
         case "truncate":
             after = int(2 ** chance.uniform(0, 16))
             return 1.0, {"way": way, "after": after, "reset": chance.random() < 0.5}

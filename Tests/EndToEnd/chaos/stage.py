@@ -21,8 +21,10 @@ from harness.processes import Child
 from harness.waiting import wait_for
 from harness.wire import answers
 
-from .clients import Ledger
-from .reasons import BY_AGENT, BY_DATABASE, BY_DOOR, BY_RELAY, Reasons, Window, state_of
+from .client import Ledger
+from .moves import Calm, tunnel_of
+from .reasons import BY_AGENT, BY_DATABASE, BY_DOOR, Reasons, Window, state_of
+from .relays import RelayStage
 from .schedule import HARMLESS_DOOR, Fault
 
 # What no process of ours may ever say: a trap, an assertion, a broken lock, a sanitizer.
@@ -74,10 +76,10 @@ class ChaosAgent:
 class Stage:
     """Everything that a run needs; `close` leaves nothing behind."""
 
-    def __init__(self, ledger: Ledger, links: int):
+    def __init__(self, ledger: Ledger, disturbances: Reasons, links: int):
         self.ledger = ledger
-        # Every fault, the harmless ones too: what may keep somebody waiting.
-        self.disturbances = Reasons()
+        self.disturbances = disturbances
+        self.calm = Calm()
         self.children: list[Child] = []
         self.expected_ends: set[int] = set()
         self._closing = contextlib.ExitStack()
@@ -98,16 +100,10 @@ class Stage:
             version = tools.VERSIONS[0 if name == "one" else -1]
             cluster = self.clusters[name] = Cluster(version, self.authority, _SETTINGS)
             self._closing.callback(cluster.remove)
-        certificate = self._install_certificate(0)
-        self.relay = Relay(
-            self.folder / "state", "--tls-cert", str(certificate[0]), "--tls-key", str(certificate[1]),
-            "--links", str(links), "--log-level", "debug",
-            "--drain-timeout", "2s", ca_file=self.authority.certificate,
-        )  # fmt: skip
-        self._closing.callback(self._stop_relay)
-        self.children.append(self.relay.child)
-        self.relay.token()
         self.agents: dict[str, ChaosAgent] = {}
+        self.relays = RelayStage(self, links)
+        self._closing.callback(self.relays.close)
+        self.relay.token()
         for share in SHARES:
             self.agents[share] = ChaosAgent(self, share)
             self._closing.callback(self._stop_agent, share)
@@ -117,20 +113,12 @@ class Stage:
         path.mkdir()
         return path
 
-    def _install_certificate(self, number: int) -> tuple[Path, Path]:
-        """A new pair in the place of the old one; the key first, as a careful operator does."""
-        made = self.authority.leaf(f"relay-{number}", "localhost", "DNS:localhost,IP:127.0.0.1")
-        places = self.folder / "relay.pem", self.folder / "relay.key"
-        for source, place in reversed(list(zip(made, places, strict=True))):
-            new = place.with_suffix(".new")
-            shutil.copy(source, new)
-            new.chmod(0o600)
-            new.replace(place)
-        return places
+    def database_of(self, share: str) -> str:
+        return SHARES[share]
 
-    def _stop_relay(self) -> None:
-        self.expected_ends.add(self.relay.child.pid)
-        self.relay.stop()
+    @property
+    def relay(self) -> Relay:
+        return self.relays.relay
 
     def _stop_agent(self, share: str) -> None:
         each = self.agents[share]
@@ -151,19 +139,19 @@ class Stage:
             case "tunnel" if fault.kind.startswith("agent-"):
                 self._agent_fault(fault, which, last)
             case "tunnel":
-                with self._disturbing(which):
+                with self.disturbing(which, tunnel_of(which)):
                     self._proxy_fault(fault, self.agents[which].tunnel, last)
             case "door":
                 self._door_fault(fault, which, last)
             case "database":
                 self._database_fault(fault, which, last)
             case "relay":
-                self._relay_fault(fault, last)
+                self.relays.apply(fault, last)
             case _:
                 self._short_share(fault, last)
 
     @contextlib.contextmanager
-    def _disturbing(self, *scopes: str):
+    def disturbing(self, *scopes: str):
         windows = [self.disturbances.open(scope, "", frozenset({"any"})) for scope in scopes]
         try:
             yield
@@ -215,7 +203,7 @@ class Stage:
 
     def _door_fault(self, fault: Fault, share: str, last: threading.Event) -> None:
         door = f"{share}/door"
-        with contextlib.ExitStack() as stack, self._disturbing(door):
+        with contextlib.ExitStack() as stack, self.disturbing(door):
             if fault.kind not in HARMLESS_DOOR:
                 stack.callback(self.ledger.reasons.open(door, fault.kind, BY_DOOR).close)
             self._proxy_fault(fault, self.agents[share].door, last)
@@ -224,10 +212,11 @@ class Stage:
         each = self.agents[share]
         child = each.agent.child
         if fault.kind == "agent-stop":
-            with self._disturbing(share), self._stopped(child):
+            with self.disturbing(share, tunnel_of(share)), self.stopped(child):
                 last.wait(fault.seconds)
             return
-        with self._costing((share,), fault.kind, BY_AGENT):
+        around = self.disturbing(tunnel_of(share))
+        with around, self.costing((share,), fault.kind, BY_AGENT):
             self.expected_ends.add(child.pid)
             kill = fault.kind == "agent-kill"
             child.stop(signal.SIGKILL if kill else signal.SIGTERM)
@@ -248,7 +237,7 @@ class Stage:
                 time.sleep(0.5)
 
     @contextlib.contextmanager
-    def _stopped(self, child: Child):
+    def stopped(self, child: Child):
         child.signal(signal.SIGSTOP)
         try:
             yield
@@ -256,10 +245,10 @@ class Stage:
             child.signal(signal.SIGCONT)
 
     @contextlib.contextmanager
-    def _costing(self, shares: tuple[str, ...], what: str, states: frozenset[str]):
+    def costing(self, shares: tuple[str, ...], what: str, states: frozenset[str]):
         """While it lasts, and until the shares are served again, clients may be lost."""
         windows: list[Window] = [self.ledger.reasons.open(each, what, states) for each in shares]
-        with self._disturbing(*shares):
+        with self.disturbing(*shares):
             try:
                 yield
                 for share in shares:
@@ -282,36 +271,10 @@ class Stage:
             "database-kill": signal.SIGKILL,
         }[fault.kind]
         shares = tuple(share for share, database in SHARES.items() if database == name)
-        with self._costing(shares, fault.kind, BY_DATABASE):
+        with self.costing(shares, fault.kind, BY_DATABASE):
             cluster.server.stop(number)
             last.wait(fault.seconds)
             cluster.start_again()
-
-    def _relay_fault(self, fault: Fault, last: threading.Event) -> None:
-        shares = tuple(SHARES)
-        match fault.kind:
-            case "relay-stop":
-                with self._disturbing(*shares), self._stopped(self.relay.child):
-                    last.wait(fault.seconds)
-            case "certificates":
-                self._install_certificate(int(fault.at * 100))
-            case _:
-                with self._costing(shares, fault.kind, BY_RELAY):
-                    self._restart_relay(fault, last)
-
-    def _restart_relay(self, fault: Fault, last: threading.Event) -> None:
-        child = self.relay.child
-        before = self.relay.postgres_port, self.relay.https_port
-        self.expected_ends.add(child.pid)
-        kill = fault.kind == "relay-kill"
-        status = child.stop(signal.SIGKILL if kill else signal.SIGTERM, 90)
-        if not kill and status != 0:
-            self.ledger.violation(f"the relay ended with {status} when it was asked to stop")
-        last.wait(fault.seconds)
-        self.relay.start()
-        self.children.append(self.relay.child)
-        if (self.relay.postgres_port, self.relay.https_port) != before:
-            self.ledger.violation("the relay came back on other ports")
 
     def _short_share(self, fault: Fault, last: threading.Event) -> None:
         """A share that ends while a client is in it: the client is told so, and nobody else."""
