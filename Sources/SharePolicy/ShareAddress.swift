@@ -38,7 +38,8 @@ public enum ShareAddress {
     /// - Two places that differ are refused, and an id differs from a name even if both are of one
     ///   share: telling would mean asking the directory before the password.
     ///
-    /// Source: DESIGN 2. Case does not matter, as in DNS; a root dot behind a host is dropped.
+    /// Source: `PROTOCOL.md` 11. Case does not matter, as in DNS; a root dot behind a host is
+    /// dropped.
     ///
     /// - Returns: The share, or ``Refusal/Reason/shareNotNamed``,
     ///   ``Refusal/Reason/badShareAddress`` or ``Refusal/Reason/shareAddressDisagrees``. None of

@@ -24,7 +24,7 @@ from procs import (
 
 MEBIBYTE = 1024 * 1024
 
-#: The largest window of a stream (DESIGN.md 4). A client that read on before it stalled has it.
+#: The largest window of a stream (PROTOCOL.md 14). A client that read on before it stalled has it.
 MAXIMUM_WINDOW_BYTES = 4 * MEBIBYTE
 
 #: Bytes that a stalling client takes first, so that its window has grown as far as it goes.

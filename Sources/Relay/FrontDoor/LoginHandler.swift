@@ -11,7 +11,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// The startup option that names a share. Source: DESIGN.md 2.
+    /// The startup option that names a share. Source: `PROTOCOL.md` 11.
     private static let shareOption = "pgshare.share"
 
     /// What the client is asked a password for.

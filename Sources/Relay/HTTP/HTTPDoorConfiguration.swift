@@ -39,7 +39,8 @@ package struct HTTPDoorLimits: Hashable, Sendable {
     /// Bytes of a request body. No address of version 1 reads one.
     package var maximumBodyBytes = 16 * 1024
     /// Time from accept to a whole request, its TLS handshake and token look-up included
-    /// (DESIGN.md 5). After that a request has as long again for each body.
+    /// (`ARCHITECTURE.md`, "Invariants": one deadline). After that a request has as long again for
+    /// each body.
     package var handshakeTimeout = TimeAmount.seconds(10)
     /// How long a connection that was answered may stay without a new request.
     package var idleTimeout = Duration.seconds(60)

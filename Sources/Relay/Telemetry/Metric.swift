@@ -99,7 +99,7 @@ public final class LabeledGauge<Label: MetricLabel>: Sendable {
 public final class DurationHistogram: Sendable {
     /// Upper bounds of the buckets, in microseconds, and as Prometheus writes them, in seconds.
     ///
-    /// From a loopback handshake (about 2 ms) to the 10 s deadline of DESIGN.md 5.
+    /// From a loopback handshake (about 2 ms) to the 10 s of `--handshake-timeout`.
     static let bounds: [(microseconds: Int, text: String)] = [
         (1_000, "0.001"), (2_500, "0.0025"), (5_000, "0.005"), (10_000, "0.01"),
         (25_000, "0.025"), (50_000, "0.05"), (100_000, "0.1"), (250_000, "0.25"),

@@ -12,7 +12,7 @@ import NIOSSL
 /// The socket options of a tunnel's TCP connection, at both ends.
 package enum TunnelSocket {
     /// Unsent bytes that the kernel may hold: more would stand between a bulk COPY and a one-row
-    /// answer. DESIGN.md 4, "Sending".
+    /// answer. Source: `ARCHITECTURE.md`, "Invariants": a slow client stops nobody else.
     static let notSentLowWaterBytes = 128 * 1024
     /// Milliseconds that sent bytes may stay unacknowledged. The tunnel's keepalive is as long.
     static let userTimeoutMilliseconds = 25_000

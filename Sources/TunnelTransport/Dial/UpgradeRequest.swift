@@ -9,7 +9,7 @@ import NIOHTTP1
 
 /// One `GET /v1/tunnel` and what its answer means.
 ///
-/// Pure. Source: DESIGN.md 4; RFC 9110, 7.8 "Upgrade"; RFC 6455, 4.1.
+/// Pure. Source: `PROTOCOL.md` 1; RFC 9110, 7.8 "Upgrade"; RFC 6455, 4.1.
 struct UpgradeRequest {
     /// The path of the tunnel door.
     static let path = "/v1/tunnel"
