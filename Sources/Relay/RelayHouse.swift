@@ -106,6 +106,12 @@ struct RelayHouse: Sendable {
     // MARK: Running
 
     func run(onListening: @escaping @Sendable (RelayAddresses) -> Void) async throws {
+        if self.configuration.takesOver,
+            let ports = try? await self.store.cancelPorts(before: .max)
+        {
+            // From the first connection on: cancels of the other relay's clients may come here.
+            self.cancels.setPorts(ports)
+        }
         let server = try await self.listenForClients()
         let postgresPort = server.localAddress?.port ?? self.configuration.postgresPort
         let door = self.tunnelDoor(postgresPort: postgresPort)
