@@ -165,7 +165,8 @@ class Client(threading.Thread):
             self.share, since, state, self.is_in, self.is_answered, self.is_under_way,
             self.slowed(since),
         )  # fmt: skip
-        if state == TOO_SLOW and slow and not self.is_in:
+        # Within TLS's handshake nobody can be told anything.
+        if state in (TOO_SLOW, LOST) and slow and not self.is_in:
             self.ledger.count("log-ins held up for too long")
         elif self.ledger.reasons.explain(self.scopes, self.ledger.moves.horizon(loss), state):
             self.ledger.count("connections lost")

@@ -237,14 +237,21 @@ class Cancelling(Client):
         since = time.monotonic()
         delay = self.chance.uniform(0.02, 0.3)
         failed: list[psycopg.Error] = []
+        over = threading.Event()
 
         def cancel() -> None:
-            time.sleep(delay)
-            try:
-                # Not `cancel`: it holds up every thread of this process, the proxies' too.
-                connection.cancel_safe(timeout=60)
-            except psycopg.Error as error:
-                failed.append(error)
+            over.wait(delay)
+            # A request that comes before its query does nothing, as at any server: asked again.
+            for attempt in range(3):
+                if attempt:
+                    self.ledger.count("cancels asked for again")
+                try:
+                    # Not `cancel`: it holds up every thread of this process, the proxies' too.
+                    connection.cancel_safe(timeout=60)
+                except psycopg.Error as error:
+                    failed.append(error)
+                if over.wait(2):
+                    return
 
         asking = threading.Thread(target=cancel, daemon=True)
         asking.start()
@@ -257,6 +264,7 @@ class Cancelling(Client):
         except errors.QueryCanceled:
             self.ledger.count("cancels")
         finally:
+            over.set()
             asking.join(timeout=HANG_SECONDS)
         for error in failed:
             if not self.disturbed(since) and not self.ledger.reasons.explain(
