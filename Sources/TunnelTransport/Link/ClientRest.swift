@@ -6,17 +6,25 @@ package import NIOCore
 ///     at rest ── Query, Sync or FunctionCall ──▶ asked ── ReadyForQuery ──▶ at rest (`I`)
 ///                                                              └──────────▶ in a transaction
 ///
-/// The headers of both directions are followed, never the bodies. Requests are counted up, each
-/// ReadyForQuery counts down. One thing breaks that sum: while Postgres reads a COPY, it takes the
-/// Syncs that it finds before the COPY's end and does not answer them. Where an error ends such a
-/// COPY, nobody can tell whether it had read them: they are awaited until the next exchange is
-/// answered. What cannot be told counts as under way.
+/// The headers of both directions are followed, never the bodies: what was sent and not answered
+/// waits in line, and an answer tells how far Postgres has read. Requests and ReadyForQuery are not
+/// always one to one:
 ///
-/// Pure. Source: PostgreSQL documentation, "Message Flow", "COPY Operations", "Message Formats".
+/// - Behind an error of the extended protocol Postgres drops all up to the Sync, Queries, too.
+/// - While it reads a COPY it takes Syncs without an answer. (Anything but data, Flush and Sync
+///   ends the connection there.) Where an error ends the COPY, nobody can tell whether it had read
+///   them: they are awaited until an answer comes that cannot be theirs.
+///
+/// What cannot be told counts as under way: the line may hold more than Postgres has to answer, in
+/// front, never less.
+///
+/// Pure. Source: PostgreSQL documentation, "Message Flow", "COPY Operations", "Message Formats";
+/// `tcop/postgres.c` (`ignore_till_sync`) and `commands/copyfromparse.c` of PostgreSQL 15.
 package struct ClientRest: Sendable {
     private var asked = MessageHeads()
     private var answered = MessageHeads()
-    private var isGreeted = false
+    /// The ReadyForQuery of the greeting is to come.
+    private var awaitsGreeting = false
     private var hasDelivered = false
     /// The status byte of a ReadyForQuery comes next.
     private var awaitsStatus = false
@@ -24,13 +32,11 @@ package struct ClientRest: Sendable {
     private var status: UInt8 = 0
     /// The last message was a ReadyForQuery, but for those that come unasked.
     private var isReady = false
-    /// Requests that await a ReadyForQuery; never fewer than do.
-    private var pending = 0
-    /// Messages of the extended protocol have no Sync yet.
-    private var isUnsynced = false
-    /// What the last Execute or Query may become, if Postgres answers it with a CopyInResponse.
-    private var last = Exchange()
-    private var copy = Copying()
+    private var line = AwaitedLine()
+    /// Postgres drops what comes up to a Sync; nothing is in line then.
+    private var isSkipping = false
+    /// The COPY that Postgres reads.
+    private var copy: CopyIn?
     /// Whether the client has asked for anything yet.
     package private(set) var hasAsked = false
 
@@ -47,7 +53,7 @@ package struct ClientRest: Sendable {
     /// The first bytes of the database that nobody looked at: whole messages, with the
     /// ReadyForQuery that nobody asked for, and whatever came behind it.
     package mutating func greeted(_ bytes: ByteBuffer) {
-        self.pending += 1
+        self.awaitsGreeting = true
         self.delivered(bytes)
     }
 
@@ -76,7 +82,7 @@ package struct ClientRest: Sendable {
 
     /// Whether the client may be ended.
     package var isAtRest: Bool {
-        self.status == UInt8(ascii: "I") && self.pending == 0 && !self.isUnsynced
+        self.isReady && self.status == UInt8(ascii: "I") && self.line.isEmpty
             && !self.asked.isInside && !self.answered.isInside
     }
 
@@ -84,42 +90,37 @@ package struct ClientRest: Sendable {
 
     private mutating func ask(_ type: UInt8) {
         switch type {
-        case Kind.query, Kind.functionCall: self.request(isSync: false, isQuery: type == Kind.query)
-        case Kind.sync: self.request(isSync: true, isQuery: false)
-        case Kind.execute:
-            self.expectContent()
-            self.last = Exchange(older: self.pending)
-            self.isUnsynced = true
-        case Kind.parse, Kind.bind, Kind.describe, Kind.close:
-            self.expectContent()
-            self.isUnsynced = true
-        case Kind.flush: self.isUnsynced = true
+        case Kind.copyData: break
+        case Kind.query, Kind.functionCall:
+            self.hasAsked = true
+            self.expect(.simple)
+        case Kind.sync:
+            self.hasAsked = true
+            self.askSync()
+        case Kind.execute, Kind.parse, Kind.bind, Kind.describe, Kind.close: self.expect(.extended)
         case Kind.copyDone, Kind.copyFail:
-            self.last.isCopied = true
-            self.copy.isOpen = false
+            if self.copy?.isOpen == true {
+                self.copy?.isOpen = false
+            } else if !self.line.isEmpty {
+                self.line.append(.copyEnd)
+            }
         default: break
         }
     }
 
-    private mutating func request(isSync: Bool, isQuery: Bool) {
-        self.hasAsked = true
-        if isSync, self.copy.isOpen {
-            self.copy.untold += 1
-            return
-        }
-        if !isSync { self.expectContent() }
-        if isQuery { self.last = Exchange(older: self.pending) }
-        if isSync, !self.last.isCopied { self.last.syncs += 1 }
-        self.pending += 1
-        if let later = self.last.later { self.last.later = later + 1 }
-        if let later = self.copy.later { self.copy.later = later + 1 }
-        if isSync || isQuery { self.isUnsynced = false }
+    private mutating func expect(_ kind: Awaited) {
+        guard !self.isSkipping else { return }
+        self.copy?.isOpen = false
+        self.line.append(kind)
     }
 
-    /// The client sent what Postgres answers with more than a ReadyForQuery.
-    private mutating func expectContent() {
-        self.last.later = self.last.later ?? 0
-        if self.copy.isUnderWay || self.copy.isDoubtful { self.copy.later = self.copy.later ?? 0 }
+    private mutating func askSync() {
+        if self.copy?.isOpen == true {
+            self.copy?.taken += 1
+            return
+        }
+        self.isSkipping = false
+        self.line.appendSync()
     }
 
     // MARK: The database
@@ -128,14 +129,13 @@ package struct ClientRest: Sendable {
         self.awaitsStatus = false
         self.status = status
         self.isReady = true
-        if !self.isGreeted {
-            // The one of the greeting is not older than any question.
-            self.isGreeted = true
-        } else if self.last.older > 0 {
-            self.last.older -= 1
+        if self.awaitsGreeting {
+            self.awaitsGreeting = false
+        } else {
+            self.copy = nil
+            self.isSkipping = false
+            self.line.answerRequest()
         }
-        if self.pending > 0 { self.pending -= 1 }
-        if self.pending == 0 { self.copy.isDoubtful = false }
     }
 
     private mutating func answer(_ type: UInt8) {
@@ -143,68 +143,185 @@ package struct ClientRest: Sendable {
         case Kind.notification, Kind.notice, Kind.parameter: return
         default: self.isReady = false
         }
-        if self.copy.isDoubtful { self.settleDoubt() }
         switch type {
-        case Kind.copyIn: self.beginCopy()
-        case Kind.complete: self.copy.end()
-        case Kind.error where self.copy.isUnderWay:
-            self.pending += self.copy.untold
-            self.copy.isDoubtful = self.copy.untold > 0
-            self.copy.end()
-        default: break
+        case Kind.row, Kind.copyData: return
+        case Kind.error: self.fail()
+        case Kind.complete where self.copy != nil: self.copy = nil
+        default:
+            guard !self.awaitsGreeting, self.copy == nil else { return }
+            self.answerContent(type)
         }
     }
 
-    private mutating func beginCopy() {
-        // Answers a COPY behind which the client went on without waiting: the Syncs are not told
-        // apart.
-        guard self.last.older == 0 else { return }
-        let untold = min(self.last.syncs, self.pending)
-        self.copy = Copying(
-            isUnderWay: true, isOpen: !self.last.isCopied, untold: untold, later: self.last.later)
-        self.pending -= untold
-        self.last.syncs = 0
-        if self.pending == 0 { self.isUnsynced = true }
+    /// An answer that is neither an error nor a ReadyForQuery.
+    private mutating func answerContent(_ type: UInt8) {
+        switch type {
+        case Kind.parsed, Kind.bound, Kind.closed, Kind.noData, Kind.suspended:
+            self.line.drop { $0 != .extended && $0 != .batch }
+            self.line.answerExtended()
+        case Kind.parameters: self.line.drop { $0 != .extended && $0 != .batch }
+        case Kind.complete, Kind.empty, Kind.description:
+            self.line.drop { $0.isBare }
+            self.line.answerExtended()
+        case Kind.copyIn:
+            self.line.drop { $0.isBare }
+            self.copy = self.line.beginCopy()
+        default: self.line.drop { $0.isBare }
+        }
     }
 
-    /// An answer to what was sent behind the COPY: everything before it was answered, too.
-    private mutating func settleDoubt() {
-        guard let later = self.copy.later else { return }
-        self.copy.isDoubtful = false
-        let gone = max(0, self.pending - later)
-        self.pending -= gone
-        self.last.older = max(0, self.last.older - gone)
+    private mutating func fail() {
+        if let copy {
+            self.copy = nil
+            if copy.taken > 0 {
+                self.line.putBack(copy)
+            } else if copy.isExtended {
+                self.isSkipping = self.line.skipToSync()
+            }
+            return
+        }
+        self.line.drop { $0 == .doubted || $0 == .copyEnd }
+        if self.line.first == .extended { self.isSkipping = self.line.skipToSync() }
     }
 }
 
-/// What was sent since the last Execute or Query.
-private struct Exchange: Sendable {
-    /// Requests before it that were not answered.
-    var older = 0
-    /// Syncs up to the first CopyDone or CopyFail.
-    var syncs = 0
-    /// Whether there was a CopyDone or CopyFail.
-    var isCopied = false
-    /// Requests since the first message that has an answer of its own; nil before that.
-    var later: Int?
+/// What Postgres has not answered.
+private enum Awaited: Sendable {
+    /// Query or FunctionCall.
+    case simple
+    /// A message of the extended protocol that no Sync follows.
+    case extended
+    /// Such messages, and the Sync behind them.
+    case batch
+    /// A Sync alone.
+    case sync
+    /// One of a COPY that failed, or next to it: nothing is left that it could fail to commit.
+    case doubted
+    /// CopyDone or CopyFail: no answer, but it ends a COPY.
+    case copyEnd
+
+    /// Whether a ReadyForQuery is all the answer, but for an error.
+    var isBare: Bool { self == .sync || self == .doubted || self == .copyEnd }
 }
 
-/// A COPY that Postgres reads, or an error ended.
-private struct Copying: Sendable {
-    var isUnderWay = false
-    /// Whether the client has not ended it.
-    var isOpen = false
+/// A COPY that Postgres reads.
+private struct CopyIn: Sendable {
+    /// An Execute began it; else a Query, which stays in line.
+    var isExtended: Bool
+    /// Whether the client has not ended it: a Sync is taken.
+    var isOpen = true
     /// Syncs that Postgres takes without an answer.
-    var untold = 0
-    /// As ``Exchange/later``.
-    var later: Int?
-    /// An error ended it: perhaps the Syncs are answered.
-    var isDoubtful = false
+    var taken = 0
+}
 
-    mutating func end() {
-        self.isUnderWay = false
-        self.isOpen = false
-        self.untold = 0
+/// What awaits an answer, in order, equal neighbours as one.
+private struct AwaitedLine: Sendable {
+    private struct Run: Sendable {
+        var kind: Awaited
+        var count = 1
+    }
+
+    /// Runs that are remembered. A client that has more under way is lost count of: it is never at
+    /// rest again.
+    private static let limit = 256
+
+    private var runs: [Run] = []
+    private var isLost = false
+
+    var isEmpty: Bool { self.runs.isEmpty && !self.isLost }
+    var first: Awaited? { self.runs.first?.kind }
+
+    mutating func append(_ kind: Awaited) {
+        let last = self.runs.count - 1
+        if last >= 0, self.runs[last].kind == kind {
+            self.runs[last].count += 1
+        } else if last < Self.limit, !self.isLost {
+            self.runs.append(Run(kind: kind))
+        } else {
+            self.isLost = true
+            self.runs = []
+        }
+    }
+
+    mutating func appendSync() {
+        switch self.runs.last(where: { $0.kind != .copyEnd })?.kind {
+        case .extended where self.runs.last?.kind == .extended:
+            self.runs.removeLast()
+            self.append(.batch)
+        case .doubted: self.append(.doubted)
+        case .simple, .extended, .batch, .sync, .copyEnd, nil: self.append(.sync)
+        }
+    }
+
+    private mutating func takeOne(at index: Int = 0) {
+        self.runs[index].count -= 1
+        if self.runs[index].count == 0 { self.runs.remove(at: index) }
+    }
+
+    /// Takes away from the front what cannot have the answer that came.
+    mutating func drop(where isOver: (Awaited) -> Bool) {
+        while let first, isOver(first) { self.runs.removeFirst() }
+    }
+
+    /// One message of the extended protocol was answered. Those of a batch are not counted.
+    mutating func answerExtended() {
+        if self.first == .extended { self.takeOne() }
+    }
+
+    /// A ReadyForQuery came.
+    mutating func answerRequest() {
+        self.drop { $0 == .extended || $0 == .copyEnd }
+        guard !self.runs.isEmpty else { return }
+        self.takeOne()
+        self.drop { $0 == .copyEnd }
+    }
+
+    /// Takes away what Postgres ignores behind an error.
+    ///
+    /// - Returns: whether it goes on ignoring, as no Sync was sent.
+    mutating func skipToSync() -> Bool {
+        self.drop { $0 == .extended || $0 == .simple || $0 == .copyEnd }
+        return self.runs.isEmpty
+    }
+
+    /// The first in line is a COPY that Postgres begins to read.
+    mutating func beginCopy() -> CopyIn? {
+        guard let run = self.runs.first else { return nil }
+        var copy = CopyIn(isExtended: run.kind != .simple)
+        var next = 0
+        switch run.kind {
+        case .simple:
+            copy.isOpen = run.count == 1
+            next = 1
+        case .extended:
+            copy.isOpen = run.count == 1
+            self.runs.removeFirst()
+        case .batch:
+            copy.taken = 1
+            self.takeOne()
+        case .sync, .doubted, .copyEnd: return nil
+        }
+        while copy.isOpen, next < self.runs.count {
+            if self.runs[next].kind == .sync {
+                copy.taken += self.runs.remove(at: next).count
+            } else {
+                copy.isOpen = false
+                if self.runs[next].kind == .copyEnd { self.takeOne(at: next) }
+            }
+        }
+        return copy
+    }
+
+    /// The Syncs of a COPY that failed: perhaps they are answered.
+    mutating func putBack(_ copy: CopyIn) {
+        let isBehindQuery = !copy.isExtended && !self.runs.isEmpty
+        if isBehindQuery { self.takeOne() }
+        for index in self.runs.indices {
+            guard self.runs[index].kind.isBare else { break }
+            if self.runs[index].kind == .sync { self.runs[index].kind = .doubted }
+        }
+        self.runs.insert(Run(kind: .doubted, count: copy.taken), at: 0)
+        if isBehindQuery { self.runs.insert(Run(kind: .simple), at: 0) }
     }
 }
 
@@ -218,7 +335,7 @@ private enum Kind {
     static let describe = UInt8(ascii: "D")
     static let execute = UInt8(ascii: "E")
     static let close = UInt8(ascii: "C")
-    static let flush = UInt8(ascii: "H")
+    static let copyData = UInt8(ascii: "d")
     static let copyDone = UInt8(ascii: "c")
     static let copyFail = UInt8(ascii: "f")
 
@@ -226,6 +343,15 @@ private enum Kind {
     static let copyIn = UInt8(ascii: "G")
     static let complete = UInt8(ascii: "C")
     static let error = UInt8(ascii: "E")
+    static let row = UInt8(ascii: "D")
+    static let parsed = UInt8(ascii: "1")
+    static let bound = UInt8(ascii: "2")
+    static let closed = UInt8(ascii: "3")
+    static let parameters = UInt8(ascii: "t")
+    static let description = UInt8(ascii: "T")
+    static let noData = UInt8(ascii: "n")
+    static let suspended = UInt8(ascii: "s")
+    static let empty = UInt8(ascii: "I")
     static let notification = UInt8(ascii: "A")
     static let notice = UInt8(ascii: "N")
     static let parameter = UInt8(ascii: "S")

@@ -42,6 +42,11 @@ struct ClientRestScriptTests {
         ">PBDES <12nG - <E - >cS <Z - <Z +",
         ">PBDES <12nG >cSQ <E - <Z - <Z - <TDC - <Z +",
         ">PBDES <12nG >cSQQ <E - <Z - <TDC - <Z - <CZ +",
+        // Behind an error without a Sync, all up to the Sync is dropped.
+        ">PBQ <E - >S - <Z +", ">P - <E - >QF - >BES - <Z +", ">PQPES <E - <Z +",
+        ">PQQS <1 - <EZ - <TDCZ - <Z +", ">PBE <12C >Q - <EZ +",
+        // An error of the Sync itself.
+        ">PBEH <12C >S - <E - <Z +", ">H +",
         // COPY FROM STDIN, simple.
         ">Q <G - >dc - <CZ +", ">Q <G - >df - <EZ +",
         // A second query while the first is answered.
