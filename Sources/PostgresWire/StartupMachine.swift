@@ -91,6 +91,14 @@ public struct StartupMachine: Sendable {
         }
     }
 
+    /// Tells a CancelRequest, or the beginning of one, by its first eight bytes.
+    ///
+    /// - Parameter bytes: What a connection began with.
+    /// - Returns: Whether it can still become one.
+    public static func mayCancel(_ bytes: ByteBuffer) -> Bool {
+        StartupPacket.mayCancel(bytes)
+    }
+
     /// TLS is up. Only the channel can know this.
     public mutating func tlsEstablished() {
         guard case .upgrading(let declinedGSS) = self.phase else {

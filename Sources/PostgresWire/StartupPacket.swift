@@ -47,6 +47,20 @@ enum StartupPacket: Equatable {
         return try self.parse(code: code, length: length, body: body)
     }
 
+    /// Whether `bytes` are the beginning of a CancelRequest, as far as they go.
+    static func mayCancel(_ bytes: ByteBuffer) -> Bool {
+        let longest = self.headerBytes + MemoryLayout<Int32>.size + CancelKey.secretBytes.upperBound
+        let start = bytes.readerIndex
+        guard let length = bytes.getInteger(at: start, as: UInt32.self) else {
+            // Its length is below 2^16, and begins with two zeros.
+            return bytes.readableBytesView.prefix(2).allSatisfy { $0 == 0 }
+        }
+        guard (self.headerBytes...longest).contains(Int(length)) else { return false }
+        let code = ByteBuffer(integer: self.cancelRequestCode)
+        let seen = bytes.readableBytesView.dropFirst(4).prefix(4)
+        return code.readableBytesView.starts(with: seen)
+    }
+
     private static func check(length: Int, of code: UInt32) throws(StartupViolation) {
         switch code {
         case self.sslRequestCode, self.gssRequestCode:

@@ -36,6 +36,44 @@ def test_a_relay_whose_port_is_taken_says_so_and_ends(door, tmp_path):
     assert "in use" in done.stderr
 
 
+def test_a_relay_says_where_it_listens_and_for_whom(new_relay):
+    relay = new_relay("--http-listen", "127.0.0.1:0")
+    plain = relay.child.wait_json("the relay to listen", lambda value: "http" in value)["http"]
+    for whom, port in (("clients", relay.postgres_port), ("agents", relay.https_port)):
+        assert told(relay, f"listening for {whom} ") == [f"127.0.0.1:{port}"]
+    assert told(relay, "listening for agents without TLS ") == [plain]
+    assert len(told(relay, "listening for cancel requests ")) == 1
+
+
+def told(relay, message: str) -> list[str]:
+    """The addresses in lines of a relay's log."""
+    lines = [line for line in relay.child.errors if f" {message}listening=" in line]
+    return [line.rpartition("listening=")[2].strip('"') for line in lines]
+
+
+def test_the_port_that_cancels_are_handed_on_at_takes_nothing_else(new_relay, new_agent, cluster):
+    relay = new_relay()
+    endpoint = new_agent(relay, cluster).endpoint
+    (address,) = told(relay, "listening for cancel requests ")
+    there = replace(endpoint, port=int(address.rpartition(":")[2]))
+    for greeting in (wire.SSL_REQUEST, wire.GSS_REQUEST, b"\x16", wire.startup({"user": "x"})[:9]):
+        with wire.open_tcp(there) as plain:
+            plain.settimeout(5)
+            plain.sendall(greeting)
+            assert plain.recv(100) == b""
+    with WireClient(endpoint) as client:
+        client.send(wire.query("select pg_sleep(100) as cancelled_there"))
+        wait_for(
+            "the query",
+            lambda: cluster.backends("query LIKE '%cancelled_there%' AND state = 'active'"),
+        )
+        with wire.open_tcp(there) as other:
+            other.settimeout(30)
+            other.sendall(wire.cancel_request(client.key))
+            assert other.recv(1) == b""
+        assert [got.fields["C"] for got in client.ready() if got.kind == "E"] == ["57014"]
+
+
 def test_the_door_without_tls_serves_agents_of_a_proxy_and_stands_on_loopback_only(
     new_relay, new_agent, cluster
 ):

@@ -17,14 +17,17 @@ final class Talk {
     private(set) var received = ByteBuffer()
 
     /// A client of `address` whose bytes reach the front door `pieceBytes` at a time.
-    init(_ fixture: Fixture, from address: String = "192.0.2.7", pieceBytes: Int = .max) throws {
+    init(
+        _ fixture: Fixture, for purpose: ListeningPurpose = .clients,
+        from address: String = "192.0.2.7", pieceBytes: Int = .max
+    ) throws {
         self.pieceBytes = pieceBytes
         self.server = EmbeddedChannel(loop: self.loop)
         let remote = try SocketAddress(ipAddress: address, port: 40_000)
         self.server.connect(to: remote, promise: nil)
         self.server.remoteAddress = remote
         try fixture.services.welcome(
-            self.server, behind: fixture.services.configuration.proxies)
+            self.server, for: purpose, behind: fixture.services.configuration.proxies)
     }
 
     /// Sends bytes, through TLS once that is there, and gathers what comes back.

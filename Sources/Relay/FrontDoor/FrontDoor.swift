@@ -52,21 +52,27 @@ final class FrontDoor: Sendable {
     func start() async throws -> any Channel {
         let configuration = self.services.configuration
         return try await self.listen(
-            host: configuration.host, port: configuration.port, isShared: configuration.sharesPort)
+            for: .clients, host: configuration.host, port: configuration.port,
+            isShared: configuration.sharesPort)
     }
 
-    /// Listens where relays of this machine hand cancel requests on: no proxy stands before it.
+    /// Listens where relays of this machine hand cancel requests on. It takes nothing else, and no
+    /// proxy stands before it.
     func listenForCancels() async throws -> any Channel {
         try await self.listen(
-            host: "127.0.0.1", port: 0, isShared: false, proxies: TrustedProxies())
+            for: .cancelRequests, host: "127.0.0.1", port: 0, isShared: false)
     }
 
     private func listen(
-        host: String, port: Int, isShared: Bool, proxies: TrustedProxies? = nil
+        for purpose: ListeningPurpose, host: String, port: Int, isShared: Bool
     ) async throws -> any Channel {
         let services = self.services
         let configuration = services.configuration
-        let proxies = proxies ?? configuration.proxies
+        let (message, proxies): (Logger.Message, TrustedProxies) =
+            switch purpose {
+            case .clients: ("listening for clients", configuration.proxies)
+            case .cancelRequests: ("listening for cancel requests", TrustedProxies())
+            }
         let server = try await ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: configuration.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -76,7 +82,7 @@ final class FrontDoor: Sendable {
             .childChannelInitializer { channel in
                 do {
                     try Self.configure(channel)
-                    try services.welcome(channel, behind: proxies)
+                    try services.welcome(channel, for: purpose, behind: proxies)
                     return channel.eventLoop.makeSucceededVoidFuture()
                 } catch {
                     return channel.eventLoop.makeFailedFuture(error)
@@ -85,8 +91,7 @@ final class FrontDoor: Sendable {
             .bind(host: host, port: port)
             .get()
         services.logger.log(
-            .info, "the front door listens",
-            [.listening: "\(server.localAddress?.description ?? "")"])
+            .info, message, [.listening: server.localAddress?.hostAndPort ?? "unknown"])
         return server
     }
 

@@ -49,9 +49,13 @@ final class FrontDoorServices: Sendable {
     ///
     /// - Parameters:
     ///   - channel: The connection.
+    ///   - purpose: What its port is for.
     ///   - proxies: Who says in front of a connection whom it is for.
     /// - Throws: ``TurnedAway``, or what the pipeline throws; close the channel then.
-    func welcome(_ channel: any Channel, behind proxies: TrustedProxies) throws {
+    func welcome(
+        _ channel: any Channel, for purpose: ListeningPurpose = .clients,
+        behind proxies: TrustedProxies
+    ) throws {
         let address = channel.remoteAddress
         let visit = Visit(self, address: address, now: channel.eventLoop.now)
         let isProxy = proxies.contains(address?.ipAddress)
@@ -61,13 +65,24 @@ final class FrontDoorServices: Sendable {
         }
         self.metrics.clientsOpen.increment()
         let operations = channel.pipeline.syncOperations
-        try operations.addHandler(StartupHandler(visit))
+        switch purpose {
+        case .clients: try operations.addHandler(StartupHandler(visit))
+        case .cancelRequests: try operations.addHandler(CancelPortHandler(visit))
+        }
         guard isProxy else { return }
         let header = ProxyHeaderHandler { finding, context in
             visit.found(finding, context: context)
         }
         try operations.addHandler(header, position: .first)
     }
+}
+
+/// Whom a port of the front door is for.
+enum ListeningPurpose: Sendable {
+    /// Postgres clients, who log in or cancel.
+    case clients
+    /// Relays of this machine, which hand cancel requests on.
+    case cancelRequests
 }
 
 /// There are too many sockets that have not logged in.

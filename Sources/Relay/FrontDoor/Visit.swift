@@ -192,9 +192,15 @@ final class Visit {
         } else if canBeTold {
             self.refuse(refusal, context: context)
         } else {
-            self.log(refusal, nil)
-            self.close(context: context)
+            self.refuseInSilence(refusal, context: context)
         }
+    }
+
+    /// Closes at once and says why in the log only.
+    func refuseInSilence(_ refusal: Refusal, context: ChannelHandlerContext) {
+        guard !self.isOver else { return }
+        self.log(refusal, nil)
+        self.close(context: context)
     }
 
     /// An error came up the pipeline: TLS failed, or the socket did.

@@ -84,7 +84,13 @@ package struct HTTPDoor: Service {
                 tunnels: self.tunnels, pages: self.pages, metrics: self.metrics,
                 logger: self.logger, pending: pending, proxies: self.configuration.proxies),
             logger: quiet)
-        try await server.run(onListening: self.onListening)
+        let message: Logger.Message =
+            self.tls == nil ? "listening for agents without TLS" : "listening for agents"
+        try await server.run { channel in
+            self.logger.log(
+                .info, message, [.listening: channel.localAddress?.hostAndPort ?? "unknown"])
+            await self.onListening(channel)
+        }
     }
 
     /// Answers requests by the routes.
