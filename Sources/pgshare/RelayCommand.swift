@@ -74,7 +74,8 @@ struct RelayCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await Settings(configFile: self.config)
-        try await bootstrapLogs(settings, format: self.logFormat, level: self.logLevel)
+        let logs = try await self.logSettings(settings)
+        PgshareLog.bootstrap(format: logs.format, level: logs.level)
         let configuration = try await self.relayConfiguration(settings)
         let json = self.json
         let logger = Logger(label: "pgshare.relay")
@@ -87,7 +88,9 @@ struct RelayCommand: AsyncParsableCommand {
                 .init(
                     service: RelaySignals(
                         relay: relay, command: self,
-                        configuration: NIOLockedValueBox(configuration), logger: logger)),
+                        settings: NIOLockedValueBox(
+                            RelaySettings(relay: configuration, logs: logs)),
+                        logger: logger)),
             ],
             logger: logger)
         group.logger.logLevel = .warning
@@ -216,17 +219,17 @@ struct RelayCommand: AsyncParsableCommand {
 }
 
 extension RelayCommand {
-    /// The least level that is logged.
-    func level(_ settings: Settings) async throws -> Logger.Level {
-        try await settings.choice(.logLevel, flag: self.logLevel, of: Logger.Level.self) ?? .info
+    /// What is set of logs.
+    func logSettings(_ settings: Settings) async throws -> LogSettings {
+        var logs = LogSettings()
+        logs.format =
+            try await settings.choice(.logFormat, flag: self.logFormat, of: LogFormat.self)
+            ?? logs.format
+        logs.level =
+            try await settings.choice(.logLevel, flag: self.logLevel, of: Logger.Level.self)
+            ?? logs.level
+        return logs
     }
-}
-
-/// Sends logs to standard error, as the settings say.
-func bootstrapLogs(_ settings: Settings, format: String?, level: String?) async throws {
-    let format = try await settings.choice(.logFormat, flag: format, of: LogFormat.self) ?? .text
-    let level = try await settings.choice(.logLevel, flag: level, of: Logger.Level.self) ?? .info
-    PgshareLog.bootstrap(format: format, level: level)
 }
 
 extension Settings {

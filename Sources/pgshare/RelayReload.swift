@@ -3,6 +3,19 @@ import NIOCore
 import Relay
 import SharePolicy
 
+/// All that flags, environment and config file say of a relay.
+struct RelaySettings: Sendable {
+    var relay: RelayConfiguration
+    var logs: LogSettings
+}
+
+/// How much is logged, and how.
+struct LogSettings: Sendable, Hashable {
+    var format = LogFormat.text
+    /// The least level that is written.
+    var level = Logger.Level.info
+}
+
 /// Which settings of a running relay have changed, by their keys.
 ///
 /// SIGHUP reads environment and config file again. Flags cannot change; what they say stays.
@@ -13,9 +26,13 @@ struct RelayReload {
     private(set) var refused: [SettingKey] = []
 
     /// Compares what the relay was started with, or given since, with what is set now.
-    init(from old: RelayConfiguration, to new: RelayConfiguration) {
-        self.applied = Self.changed(Self.atRunTime(old), Self.atRunTime(new))
-        self.refused = Self.changed(Self.atStart(old), Self.atStart(new))
+    init(from old: RelaySettings, to new: RelaySettings) {
+        self.applied = Self.changed(
+            Self.atRunTime(old.relay) + [(.logLevel, "\(old.logs.level)")],
+            Self.atRunTime(new.relay) + [(.logLevel, "\(new.logs.level)")])
+        self.refused = Self.changed(
+            Self.atStart(old.relay) + [(.logFormat, "\(old.logs.format)")],
+            Self.atStart(new.relay) + [(.logFormat, "\(new.logs.format)")])
     }
 
     private typealias Values = [(SettingKey, String)]
@@ -51,6 +68,7 @@ struct RelayReload {
             (.open, "\(configuration.isOpen)"),
             (.links, "\(configuration.eventLoops)"),
             (.exclusive, "\(configuration.isExclusive)"),
+            (.takeOver, "\(configuration.takesOver)"),
             (.jwtIssuer, issuer?.issuer ?? ""),
             (.jwtAudience, issuer?.audience ?? ""),
             (.jwtJWKS, issuer.map { "\(String(describing: $0.keySet))" } ?? ""),

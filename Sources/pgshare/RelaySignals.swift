@@ -11,7 +11,7 @@ import UnixSignals
 struct RelaySignals: Service {
     let relay: Relay
     let command: RelayCommand
-    let configuration: NIOLockedValueBox<RelayConfiguration>
+    let settings: NIOLockedValueBox<RelaySettings>
     let logger: Logger
 
     func run() async {
@@ -30,12 +30,16 @@ struct RelaySignals: Service {
     private func reloadSettings() async {
         do {
             let settings = try await Settings(configFile: self.command.config)
-            let new = try await self.command.relayConfiguration(settings)
-            let level = try await self.command.level(settings)
-            let old = self.configuration.withLockedValue { $0 }
+            let new = RelaySettings(
+                relay: try await self.command.relayConfiguration(settings),
+                logs: try await self.command.logSettings(settings))
+            let old = self.settings.withLockedValue { $0 }
             let reload = RelayReload(from: old, to: new)
-            self.relay.apply(new)
-            PgshareLog.setLevel(level)
+            self.relay.apply(new.relay)
+            // Whoever logs less from now on is still told that.
+            PgshareLog.setLevel(min(old.logs.level, new.logs.level))
+            self.logger.log(
+                .notice, "the settings were read again", [.count: "\(reload.applied.count)"])
             // What is refused is told again the next time, until it is set back or restarted.
             for key in reload.refused {
                 self.logger.log(
@@ -43,10 +47,14 @@ struct RelaySignals: Service {
                     "a setting has changed that needs a restart: pgshare relay --take-over",
                     [.setting: key.rawValue])
             }
-            self.configuration.withLockedValue { $0.takeRunTimeSettings(of: new) }
+            self.settings.withLockedValue { settings in
+                settings.relay.takeRunTimeSettings(of: new.relay)
+                settings.logs.level = new.logs.level
+            }
             for key in reload.applied {
                 self.logger.log(.notice, "a setting has changed", [.setting: key.rawValue])
             }
+            PgshareLog.setLevel(new.logs.level)
         } catch {
             self.logger.log(
                 .error, "the settings cannot be used; the old ones are kept",

@@ -384,6 +384,13 @@ def test_a_hangup_makes_a_relay_read_its_settings_again(new_relay, new_agent, cl
             hang_up(broken)
             wait_for("the refusal", lambda: len(told("the old ones are kept")) > before)
         assert ends(WireClient(agent.endpoint)) == ["57P05"]
-        hang_up(json.dumps({"log-level": "debug"}))
+        hang_up(json.dumps({"log-level": "debug", "log-format": "json"}))
         wait_for("the old setting", lambda: len(told("setting=client-idle")) == 2)
+        wait_for("the new level", lambda: told("setting=log-level"))
+        assert told("setting=log-format")
+        # A file that says nothing new was read all the same.
+        before = len(told("the settings were read again"))
+        hang_up(file.read_text())
+        wait_for("a line", lambda: len(told("the settings were read again")) > before)
+        assert len(told("setting=log-level")) == 1
         assert client.query("select 'still here'") == [[b"still here"]]

@@ -127,6 +127,34 @@ struct RelayLimitSettingsTests {
     }
 }
 
+/// What SIGHUP changes, and says that it does not.
+struct RelayReloadTests {
+    private func settings(_ variables: [String: String]) async throws -> RelaySettings {
+        let command = try RelayCommand.parse(["--state", "/nowhere"])
+        let settings = try await Settings(configFile: nil, environment: variables)
+        return RelaySettings(
+            relay: try await command.relayConfiguration(settings),
+            logs: try await command.logSettings(settings))
+    }
+
+    @Test(
+        arguments: [
+            (.logLevel, "debug", true), (.clientIdle, "1h", true), (.drainTimeout, "1s", true),
+            (.logFormat, "json", false), (.takeOver, "true", false), (.domain, "a.example", false),
+            (.maxClients, "7", false),
+        ] as [(SettingKey, String, Bool)])
+    func `a setting that changed is served from now on, or refused by name`(
+        key: SettingKey, value: String, isApplied: Bool
+    ) async throws {
+        let old = try await self.settings([:])
+        let reload = RelayReload(from: old, to: try await self.settings([key.variable: value]))
+        #expect(reload.applied == (isApplied ? [key] : []))
+        #expect(reload.refused == (isApplied ? [] : [key]))
+        let same = RelayReload(from: old, to: old)
+        #expect(same.applied.isEmpty && same.refused.isEmpty)
+    }
+}
+
 struct ShareStatusTests {
     private static func share(_ kind: Share.Kind) throws -> Share {
         Share(
