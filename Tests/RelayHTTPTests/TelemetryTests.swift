@@ -168,3 +168,24 @@ struct LogTests {
         #expect(lines.all.isEmpty)
     }
 }
+
+struct RefusalLogTests {
+    @Test(arguments: ["", "why"])
+    func `a refused tunnel has an error in the log where there is one`(detail: String) throws {
+        let lines = Mutex<[String]>([])
+        let logger = Logger(label: "test") { label in
+            LineLogHandler(label: label, format: .text, level: .info) { line in
+                lines.withLock { $0.append(line) }
+            }
+        }
+        let environment = TunnelEnvironment(
+            cancels: CancelDirectory(), metrics: RelayMetrics(), logger: logger)
+        let owner = try #require(OwnerID(tokenName: "anna"))
+        let refusal = TunnelRefusal(.resumeExpired, detail: detail)
+        #expect(environment.refused(refusal, by: owner) == .resumeExpired)
+        let line = try #require(lines.withLock { $0.first })
+        #expect(line.contains("reason=resume_expired"))
+        #expect(line.contains(" error=") == !detail.isEmpty)
+        #expect(line.contains(" error=why") == (detail == "why"))
+    }
+}

@@ -222,8 +222,9 @@ final class Visit {
     private func facts(_ refusal: Refusal, _ share: ShareKey?) -> [LogKey: String] {
         var facts: [LogKey: String] = [
             .reason: refusal.reason.rawValue, .address: self.addressText,
-            .sqlstate: refusal.reason.sqlState.rawValue, .error: refusal.detail,
+            .sqlstate: refusal.reason.sqlState.rawValue,
         ]
+        if !refusal.detail.isEmpty { facts[.error] = refusal.detail }
         facts[.share] = share?.text
         return facts
     }

@@ -330,9 +330,11 @@ struct TunnelEnvironment: Sendable {
         let refusal =
             (error as? TunnelRefusal) ?? TunnelRefusal(.internalFailure, detail: "\(error)")
         self.metrics.tunnelRefusals.add(refusal.reason)
-        self.logger.log(
-            .info, "tunnel refused",
-            [.reason: refusal.reason.code, .owner: owner.rawValue, .error: refusal.detail])
+        var facts: [LogKey: String] = [
+            .reason: refusal.reason.code, .owner: owner.rawValue,
+        ]
+        if !refusal.detail.isEmpty { facts[.error] = refusal.detail }
+        self.logger.log(.info, "tunnel refused", facts)
         return refusal.reason
     }
 }
