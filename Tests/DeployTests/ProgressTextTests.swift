@@ -19,6 +19,11 @@ struct ProgressTextTests {
         #expect(ProgressText.printable(text) == shown)
     }
 
+    @Test func `of several lines the line ends stay, and tabs become spaces`() {
+        let shown = ProgressText.printableLines("no\n\tIs it \u{1B}running?\t\n")
+        #expect(shown == "no\n    Is it \\x1brunning?    \n")
+    }
+
     @Test func `no scalar that a terminal acts on gets through, in text or in JSON`() {
         for value in UInt32(0)...0x3000 {
             guard let scalar = Unicode.Scalar(value) else { continue }

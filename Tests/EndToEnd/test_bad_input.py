@@ -359,7 +359,9 @@ def test_a_name_of_another_owner_cannot_be_claimed(relay, cluster, new_agent):
 def test_a_database_that_is_down_at_the_start_is_named_with_its_reason(relay, cluster, new_agent):
     agent = new_agent(relay, cluster, conninfo="host=127.0.0.1 port=1 user=x dbname=y", wait=False)
     assert agent.child.wait_end() == 1
-    assert "refused" in agent.child.everything()
+    said = agent.child.everything()
+    assert "refused" in said
+    assert "\\x09" not in said, "a hint of libpq is indented with a tab"
 
 
 def test_a_database_that_refuses_the_agent_is_named_without_its_password(relay, cluster, new_agent):

@@ -23,10 +23,11 @@ public enum ProgressText {
         return shown
     }
 
-    /// Several lines of text of ours that may quote others: the line ends stay.
+    /// Several lines of text of ours that may quote others: the line ends stay, and a tab, with
+    /// which libpq indents its hints, becomes spaces.
     public static func printableLines(_ text: String) -> String {
         text.split(separator: "\n", omittingEmptySubsequences: false)
-            .map { self.printable(String($0), limit: 2_000) }
+            .map { self.printable(String($0.replacing("\t", with: "    ")), limit: 2_000) }
             .joined(separator: "\n")
     }
 
