@@ -107,10 +107,14 @@ enum TransportChoice: String, CaseIterable, Sendable {
 struct SharePlan: Sendable {
     /// The shortest password that is taken from the environment.
     private static let shortestPassword = 12
+    /// No relay serves a share for longer: 90 days.
+    private static let longestExpiry = Duration.seconds(90 * 86_400)
 
     let conninfo: String?
     let endpoint: RelayEndpoint
     let token: String
+    /// Whether the token was made up here, for a relay that is open.
+    let isTokenMadeUp: Bool
     let trust: RelayTrust
     let caFile: String?
     let transport: TransportChoice
@@ -135,6 +139,7 @@ struct SharePlan: Sendable {
         self.endpoint = endpoint
         let token = try await settings.string(.token, flag: command.token)
         self.token = try Self.checked(token)
+        self.isTokenMadeUp = token == nil
         let state = try await settings.string(.state, default: DefaultPlaces.stateFolder())
         self.caFile =
             try await settings.string(.caFile, flag: command.caFile)
@@ -144,10 +149,11 @@ struct SharePlan: Sendable {
             try await settings.choice(
                 .transport, flag: command.transport, of: TransportChoice.self) ?? .auto
         self.proxy = try Self.proxy(ProcessInfo.processInfo.environment)
-        self.name = try await settings.string(.name, flag: command.name)
-        self.expires = try await settings.duration(.expires, flag: command.expires)
-        self.maxConnections =
-            try await settings.int(.maxConnections, flag: command.maxConnections) ?? 20
+        self.name = try Self.name(try await settings.string(.name, flag: command.name))
+        self.expires = try Self.expiry(
+            try await settings.duration(.expires, flag: command.expires))
+        self.maxConnections = try Self.connections(
+            try await settings.int(.maxConnections, flag: command.maxConnections))
         self.readOnly = try await settings.bool(.readOnly, flag: command.readOnly)
         self.allow = try Self.networks(try await settings.strings(.allow, flag: command.allow))
         self.auth =
@@ -183,8 +189,37 @@ struct SharePlan: Sendable {
         return token
     }
 
+    private static func name(_ name: String?) throws -> String? {
+        guard name.map({ ShareName(rawValue: $0) != nil }) ?? true else {
+            throw SettingsError.unusableValue(
+                .name, expected: "1 to 40 of a-z, 0-9 and hyphens, none at the ends")
+        }
+        return name
+    }
+
+    private static func expiry(_ time: Duration?) throws -> Duration? {
+        guard time ?? .zero <= Self.longestExpiry else {
+            throw SettingsError.unusableValue(.expires, expected: "a time of at most 90d")
+        }
+        return time
+    }
+
+    private static func connections(_ count: Int?) throws -> Int {
+        var limits = ShareLimits()
+        limits.maximumClients = count ?? limits.maximumClients
+        guard (try? limits.validated()) != nil else {
+            throw SettingsError.unusableValue(
+                .maxConnections, expected: "a number from 1 to 10000")
+        }
+        return limits.maximumClients
+    }
+
     private static func networks(_ texts: [String]) throws -> [CIDR] {
-        try texts.map { text in
+        guard texts.count <= ShareLimits.maximumNetworks else {
+            throw SettingsError.unusableValue(
+                .allow, expected: "at most \(ShareLimits.maximumNetworks) networks")
+        }
+        return try texts.map { text in
             guard let network = CIDR(text) else {
                 throw SettingsError.unusableValue(
                     .allow, expected: "networks such as 192.0.2.0/24 or 2001:db8::/32")
@@ -229,7 +264,7 @@ struct SharePlan: Sendable {
             try await runUntilSignal { try await tunnel.run() }
             result = .success(())
         } catch let error as AgentError {
-            result = .failure(CommandFailure(SharePrinter.printable(error.message)))
+            result = .failure(self.failure(error))
         } catch let error as DatabaseSettingsError {
             result = .failure(CommandFailure("\(error)"))
         } catch let error as DialError {
@@ -240,6 +275,15 @@ struct SharePlan: Sendable {
         try? await group.shutdownGracefully()
         printer.finish()
         try result.get()
+    }
+
+    /// Who gave no token is told so, and not that the one made up here is unknown.
+    private func failure(_ error: AgentError) -> any Error {
+        let refused = DialError.unauthorized(message: "").message
+        guard self.isTokenMadeUp, error.message.hasPrefix(refused) else {
+            return CommandFailure(SharePrinter.printable(error.message))
+        }
+        return SettingsError.missing(.token)
     }
 
     func tunnel(

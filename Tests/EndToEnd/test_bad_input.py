@@ -342,8 +342,20 @@ def test_a_share_needs_a_token_when_the_relay_is_not_open(relay, cluster):
          "--ca-file", str(relay.ca_file)],
         {"PGSHARE_TOKEN": ""},
     )  # fmt: skip
-    assert done.returncode in (1, 2)
-    assert "token" in (done.stdout + done.stderr).lower()
+    assert done.returncode == 2
+    assert "--token is missing" in done.stderr
+    assert "PGSHARE_TOKEN" in done.stderr
+    assert "Bearer" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--max-connections", "0"), ("--name", "Foo_Bar"), ("--expires", "91d")],
+)
+def test_an_option_that_no_relay_would_accept_is_a_usage_error_that_names_it(option, value, relay, cluster):
+    done = relay.command("share", cluster.conninfo(), option, value)
+    assert done.returncode == 2
+    assert option in done.stderr
 
 
 def test_a_name_of_another_owner_cannot_be_claimed(relay, cluster, new_agent):

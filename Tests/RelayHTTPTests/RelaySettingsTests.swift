@@ -155,6 +155,47 @@ struct RelayReloadTests {
     }
 }
 
+/// What whoever shares may ask for, checked before a relay is asked.
+struct SharePlanTests {
+    private func plan(_ arguments: [String]) async throws -> SharePlan {
+        let settings = try await Settings(configFile: nil, environment: [:])
+        return try await SharePlan(try ShareCommand.parse(arguments), settings)
+    }
+
+    @Test(
+        arguments: [
+            (.maxConnections, ["0", "-1", "10001"]), (.expires, ["91d", "90d1s", "0s"]),
+            (.name, ["Foo_Bar", "-a", "a-", "A", String(repeating: "a", count: 41)]),
+        ] as [(SettingKey, [String])])
+    func `what no relay would accept is refused by the name of the option`(
+        key: SettingKey, values: [String]
+    ) async throws {
+        for value in values {
+            let error = await #expect(throws: SettingsError.self) {
+                try await self.plan(["\(key.flag)=\(value)"])
+            }
+            #expect(error?.description.hasPrefix("\(key.flag) ") == true, "\(value)")
+        }
+    }
+
+    @Test func `more networks than a share may have are refused`() async throws {
+        let networks = (0...64).flatMap { ["--allow", "10.0.\($0).0/24"] }
+        _ = try await self.plan(Array(networks.dropLast(2)))
+        await #expect(throws: SettingsError.self) { try await self.plan(networks) }
+    }
+
+    @Test func `the largest values are taken`() async throws {
+        let name = String(repeating: "a", count: 40)
+        let plan = try await self.plan([
+            "--max-connections", "10000", "--expires", "90d", "--name", name,
+        ])
+        #expect(plan.maxConnections == 10_000)
+        #expect(plan.expires == .seconds(90 * 86_400))
+        #expect(plan.name == name)
+        #expect(try await self.plan([]).maxConnections == 20)
+    }
+}
+
 struct ShareStatusTests {
     private static func share(_ kind: Share.Kind) throws -> Share {
         Share(
