@@ -78,8 +78,10 @@ struct RelayCommand: AsyncParsableCommand {
         PgshareLog.bootstrap(format: logs.format, level: logs.level)
         let configuration = try await self.relayConfiguration(settings)
         let json = self.json
+        let hasStarted = NIOLockedValueBox(false)
         let logger = Logger(label: "pgshare.relay")
         let relay = Relay(configuration: configuration, logger: logger) { addresses in
+            hasStarted.withLockedValue { $0 = true }
             Self.tell(addresses, json: json)
         }
         var group = ServiceGroupConfiguration(
@@ -97,7 +99,8 @@ struct RelayCommand: AsyncParsableCommand {
         do {
             try await ServiceGroup(configuration: group).run()
         } catch {
-            throw CommandFailure("the relay stopped: \(error)")
+            let what = hasStarted.withLockedValue { $0 } ? "has stopped" : "cannot start"
+            throw CommandFailure("the relay \(what): \(error)")
         }
     }
 
@@ -123,8 +126,7 @@ struct RelayCommand: AsyncParsableCommand {
             }
             (configuration.httpHost, configuration.httpPort) = (address.host, address.port)
         }
-        configuration.certificateFile = try await settings.string(.tlsCert, flag: self.tlsCert)
-        configuration.keyFile = try await settings.string(.tlsKey, flag: self.tlsKey)
+        try await self.setCertificate(settings, &configuration)
         configuration.isOpen = try await settings.bool(.open, flag: self.open)
         configuration.issuer = try await self.issuer(settings)
         if let links = try await settings.int(.links, flag: self.links) {
@@ -137,6 +139,23 @@ struct RelayCommand: AsyncParsableCommand {
         try await self.limits.apply(settings, to: &configuration)
         try await self.setRestarts(settings, &configuration)
         return configuration
+    }
+
+    /// Which certificate is served. Without one the domain must be fit to stand in ours.
+    private func setCertificate(
+        _ settings: Settings, _ configuration: inout RelayConfiguration
+    ) async throws {
+        configuration.certificateFile = try await settings.string(.tlsCert, flag: self.tlsCert)
+        configuration.keyFile = try await settings.string(.tlsKey, flag: self.tlsKey)
+        switch (configuration.certificateFile, configuration.keyFile) {
+        case (_?, _?): return
+        case (_?, nil): throw SettingsError.missing(.tlsKey)
+        case (nil, _?): throw SettingsError.missing(.tlsCert)
+        case (nil, nil):
+            guard DevelopmentCertificates.canName(configuration.domain) else {
+                throw SettingsError.unusableValue(.domain, expected: "a domain name")
+            }
+        }
     }
 
     /// What is set of databases in browsers.

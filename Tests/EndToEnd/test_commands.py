@@ -34,6 +34,13 @@ def test_a_relay_whose_port_is_taken_says_so_and_ends(door, tmp_path):
     assert done.returncode == 1
     assert f"127.0.0.1:{port}" in done.stderr
     assert "in use" in done.stderr
+    assert "the relay cannot start" in done.stderr
+
+
+@pytest.mark.parametrize("options", [("--domain", "foo_bar"), ("--tls-cert", "cert.pem")])
+def test_a_relay_whose_settings_cannot_be_used_is_a_usage_error(options, tmp_path):
+    done = pgshare("relay", "--state", str(tmp_path / "state"), *options)
+    assert done.returncode == 2, done.stderr
 
 
 def test_a_relay_says_where_it_listens_and_for_whom(new_relay):

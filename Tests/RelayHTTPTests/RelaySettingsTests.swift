@@ -127,6 +127,34 @@ struct RelayLimitSettingsTests {
     }
 }
 
+/// What an operator sets of the certificate, and of the domain that it is for.
+struct RelayCertificateSettingsTests {
+    private func configuration(_ arguments: [String]) async throws -> RelayConfiguration {
+        let command = try RelayCommand.parse(["--state", "/nowhere"] + arguments)
+        let settings = try await Settings(configFile: nil, environment: [:])
+        return try await command.relayConfiguration(settings)
+    }
+
+    @Test func `a certificate and its key belong together`() async throws {
+        await #expect(throws: SettingsError.missing(.tlsKey)) {
+            try await self.configuration(["--tls-cert", "cert.pem"])
+        }
+        await #expect(throws: SettingsError.missing(.tlsCert)) {
+            try await self.configuration(["--tls-key", "key.pem"])
+        }
+        let both = ["--tls-cert", "cert.pem", "--tls-key", "key.pem"]
+        #expect(try await self.configuration(both).keyFile == "key.pem")
+        // A certificate of the operator's own may be for names that ours could not be for.
+        #expect(try await self.configuration(both + ["--domain", "a_b"]).domain == "a_b")
+    }
+
+    @Test(arguments: ["foo_bar", "a..b", "-a", "10.0.0.1", "a b"])
+    func `a certificate is made for domain names only`(domain: String) async throws {
+        let expected = SettingsError.unusableValue(.domain, expected: "a domain name")
+        await #expect(throws: expected) { try await self.configuration(["--domain=\(domain)"]) }
+    }
+}
+
 /// What SIGHUP changes, and says that it does not.
 struct RelayReloadTests {
     private func settings(_ variables: [String: String]) async throws -> RelaySettings {

@@ -30,6 +30,11 @@ public struct DevelopmentCertificates: Hashable, Sendable {
         self.keyFile = "\(folder)/key.pem"
     }
 
+    /// Whether `domain` is a domain name, so that a pair can be made for it.
+    public static func canName(_ domain: String) -> Bool {
+        (try? CertificateNames(domain: domain)) != nil
+    }
+
     /// Makes sure that `folder` holds a pair for `domain` that is good for a while.
     ///
     /// - Parameters:
