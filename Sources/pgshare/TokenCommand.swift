@@ -1,4 +1,5 @@
 import ArgumentParser
+import Deploy
 import Foundation
 import SharePolicy
 import ShareStore
@@ -75,7 +76,8 @@ struct TokenCommand: AsyncParsableCommand {
                 let shares = ended.map(\.id.rawValue)
                 try Output.printJSON(Revoked(name: owner.rawValue, shares: shares))
             } else {
-                print("Revoked the token of \(owner); \(ended.count) shares ended.")
+                let shares = ProgressText.count(Int64(ended.count), "share")
+                print("Revoked the token of \(owner); \(shares) ended.")
             }
         }
     }

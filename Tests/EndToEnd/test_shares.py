@@ -104,9 +104,10 @@ def test_a_revoked_token_ends_its_tunnels_and_lets_nobody_in(new_agent, relay, c
     token = relay.token("short-lived")
     agent = new_agent(relay, cluster, token=token)
     assert answers(agent.endpoint)
-    run_well(
+    done = run_well(
         [tools.pgshare_binary(), "token", "revoke", "short-lived", "--state", str(relay.state)]
     )
+    assert done.stdout == "Revoked the token of short-lived; 1 share ended.\n"
     again = new_agent(relay, cluster, token=token, wait=False)
     assert again.child.wait_end() == 1
     wait_for("the old share to be gone", lambda: not answers(agent.endpoint))
