@@ -395,6 +395,14 @@ def test_usage_errors_end_with_2_and_help_with_0():
         assert "USAGE" in done.stdout
 
 
+def test_the_help_of_deploy_says_what_it_takes():
+    brief = pgshare("deploy", "--help").stdout
+    for word in ("SOURCE TARGET", "--plan", "--json", "--jobs", "deploy run --help"):
+        assert word in brief, brief
+    assert "--exclude-schema" in pgshare("deploy", "run", "--help").stdout
+    assert "--json" in pgshare("demo", "--help").stdout
+
+
 def test_certs_init_makes_certificates_that_a_relay_uses(new_relay, new_agent, cluster, tmp_path: Path):
     done = pgshare("certs", "init", "--out", str(tmp_path / "certs"), "--domain", "localhost")
     assert done.returncode == 0, done.stderr

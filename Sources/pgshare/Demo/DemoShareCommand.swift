@@ -7,8 +7,7 @@ import Relay
 struct DemoShareCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "share",
-        abstract: "Share a throw-away Postgres, until Ctrl-C; the word itself may be left out.",
-        shouldDisplay: false)
+        abstract: "Share a throw-away Postgres, until Ctrl-C; the word itself may be left out.")
 
     @Flag(help: "Print JSON, one object a line.")
     var json = false

@@ -7,11 +7,17 @@ struct DeployCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "deploy",
         abstract: "Copy a database into another, all of it or nothing, and compare both.",
+        usage: """
+            pgshare deploy SOURCE TARGET [--plan] [--yes] [--jobs N] [--json] [OPTION ...]
+            pgshare deploy list | show | resume | rollback [OPTION ...]
+            """,
         discussion: """
             SOURCE is a share, by id or name, or whatever psql would take. TARGET is whatever \
             psql would take, or supabase:PROJECT, neon:PROJECT or rds:INSTANCE. Passwords come \
             from the URL, .pgpass, PGSHARE_SOURCE_PASSWORD and PGSHARE_TARGET_PASSWORD, or are \
             asked for.
+
+            All options: pgshare deploy run --help
             """,
         subcommands: [
             DeployRunCommand.self, DeployListCommand.self, DeployShowCommand.self,
@@ -49,8 +55,7 @@ struct DeployConnectionFlags: ParsableArguments {
 /// `pgshare deploy [run] SOURCE TARGET`.
 struct DeployRunCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Deploy; the word itself may be left out.",
-        shouldDisplay: false)
+        commandName: "run", abstract: "Deploy; the word itself may be left out.")
 
     @Argument(help: "A share's id or name, or a URL.")
     var source: String
