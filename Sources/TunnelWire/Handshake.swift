@@ -48,6 +48,14 @@ package struct AgentHandshake: Sendable {
         case (.hello, _), (.resume, _): throw .unexpected(header.type)
         }
     }
+
+    /// What a connection that was closed meanwhile has brought, if it is an ERROR: a yes is worth
+    /// nothing on it.
+    package func refusal(in bytes: ByteBuffer) throws(LinkViolation) -> LinkError? {
+        var (machine, bytes) = (self, bytes)
+        guard case .refused(let error) = try machine.receive(&bytes) else { return nil }
+        return error
+    }
 }
 
 /// The relay's half: the first frame decides what a connection is.

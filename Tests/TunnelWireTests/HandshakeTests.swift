@@ -54,6 +54,16 @@ struct HandshakeTests {
         }
     }
 
+    @Test func `of a connection that is closed a whole ERROR counts and nothing else`() throws {
+        let agent = AgentHandshake(resume: PayloadExamples.resume)
+        let refusal = PayloadExamples.error.frame
+        #expect(try agent.refusal(in: refusal) == PayloadExamples.error)
+        #expect(try agent.refusal(in: PayloadExamples.resumeOK.frame) == nil)
+        for cut in 0..<refusal.readableBytes {
+            #expect(try agent.refusal(in: refusal.cut(at: cut).0) == nil)
+        }
+    }
+
     @Test func `RESUME is answered by RESUME_OK or ERROR`() throws {
         var agent = AgentHandshake(resume: PayloadExamples.resume)
         var bytes = PayloadExamples.resumeOK.frame

@@ -69,6 +69,11 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
         attach: @escaping (Answer, LinkHandler) throws -> Void
     ) -> EventLoopFuture<Answer> {
         let promise = dialed.channel.eventLoop.makePromise(of: Answer.self)
+        guard dialed.channel.isActive else {
+            // Closed already: no handler would hear of it. What counts is a no that came before.
+            promise.fail((try? machine.refusal(in: dialed.early)) ?? Self.closed)
+            return promise.futureResult
+        }
         let handler = AgentHandshakeHandler(
             machine: machine, hasAsked: dialed.hasOpened, promise: promise,
             makeHandler: makeHandler, attach: attach)

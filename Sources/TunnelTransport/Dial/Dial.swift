@@ -55,7 +55,8 @@ struct Dial: Sendable {
         switch transport {
         case .raw:
             guard self.dialer.fallsBack, !self.state.value.isOver,
-                let dialError = error as? DialError, dialError.mayDependOnTransport
+                let dialError = error as? DialError, dialError.mayDependOnTransport,
+                !self.wasCutOnceOpened(dialError)
             else {
                 return self.loop.makeFailedFuture(error)
             }
@@ -70,6 +71,12 @@ struct Dial: Sendable {
         case .webSocket:
             return self.loop.makeFailedFuture(error)
         }
+    }
+
+    /// Whoever asked early is told, and may ask again: the relay has let a link in before, and is
+    /// more likely being restarted than behind something new.
+    private func wasCutOnceOpened(_ error: DialError) -> Bool {
+        self.state.value.hasOpened && error.isCut && !self.state.value.rawWasSilent
     }
 
     private func finish(_ result: Result<DialedTunnel, any Error>) {
@@ -218,11 +225,12 @@ struct Dial: Sendable {
         do {
             let decoder = HTTPResponseDecoder(leftOverBytesStrategy: .forwardBytes)
             let pipeline = channel.pipeline.syncOperations
+            let asking = AskHandler(request: request, behind: behind, promise: promise)
             try pipeline.addHandler(HTTPRequestEncoder())
+            try pipeline.addHandler(LateEndHandler(asking: asking))
             try pipeline.addHandler(ByteToMessageHandler(decoder))
             try pipeline.addHandler(EarlyBytesHandler())
             let early = try pipeline.handler(type: EarlyBytesHandler.self)
-            let asking = AskHandler(request: request, behind: behind, promise: promise)
             try pipeline.addHandler(asking, position: .before(early))
         } catch {
             promise.fail(DialError.notARelay(reason: DialReason.sentence(ofAnswer: error)))
@@ -241,14 +249,16 @@ struct Dial: Sendable {
             return self.loop.makeFailedFuture(error)
         }
         return self.removeHTTP(from: channel).flatMapThrowing { early in
-            guard channel.isActive else {
-                throw DialError.notARelay(reason: "it hung up at once")
-            }
             let isRaw = request.transport == .raw
+            let hasOpened = isRaw && self.state.value.hasOpened
+            // What was asked early may be answered, and the connection closed, in one packet.
+            guard channel.isActive || hasOpened else {
+                throw DialError.notARelay(reason: DialReason.hungUpAtOnce)
+            }
             return DialedTunnel(
                 channel: channel, transport: request.transport,
                 early: isRaw ? early : try self.startWebSocket(on: channel, with: early),
-                hasOpened: isRaw && self.state.value.hasOpened)
+                hasOpened: hasOpened)
         }
     }
 
@@ -283,8 +293,10 @@ struct Dial: Sendable {
                 let pipeline = channel.pipeline.syncOperations
                 let early = try pipeline.handler(type: EarlyBytesHandler.self)
                 let asking = try pipeline.handler(type: AskHandler.self)
+                let end = try pipeline.handler(type: LateEndHandler.self)
                 pipeline.removeHandler(asking, promise: nil)
                 pipeline.removeHandler(early, promise: nil)
+                pipeline.removeHandler(end, promise: nil)
                 if let error = early.error {
                     throw error
                 }

@@ -54,7 +54,8 @@ package enum DialError: Error, Sendable, Hashable {
             reason == DialReason.connectionRefused || reason == DialReason.connectionReset
                 || self == DialReason.hungUp
         case .notARelay(let reason):
-            reason == DialReason.noAnswer || reason == DialReason.connectionReset
+            reason == DialReason.noAnswer || reason == DialReason.hungUpAtOnce
+                || reason == DialReason.connectionReset
         case .badSettings, .tlsFailed, .unauthorized, .rejected, .timedOut, .abandoned: false
         }
     }

@@ -119,6 +119,29 @@ final class AskHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
         context.fireChannelInactive()
     }
+
+    /// Nothing more will come.
+    ///
+    /// - Returns: Whether the whole answer had come by then.
+    fileprivate func end() -> Bool {
+        guard self.isWhole, let answer = self.answer else { return false }
+        self.promise.succeed(answer)
+        return true
+    }
+}
+
+/// Keeps the end of a connection from the decoder behind it once an answer is whole: at an end the
+/// decoder drops what came behind the answer, which may be the tunnel's own last word.
+final class LateEndHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+
+    private let asking: AskHandler
+
+    init(asking: AskHandler) { self.asking = asking }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        if !self.asking.end() { context.fireChannelInactive() }
+    }
 }
 
 /// Keeps what came behind the answer until somebody takes the channel over.

@@ -16,6 +16,7 @@ enum DialReason {
     static let connectionRefused = "connection refused"
     static let connectionReset = "connection reset"
     static let noAnswer = "it hung up without an answer"
+    static let hungUpAtOnce = "it hung up at once"
 
     static func sentence(ofConnect error: any Error) -> String {
         switch error {

@@ -86,6 +86,58 @@ struct TunnelDialerTests {
         try await relay.stop()
     }
 
+    /// Dials with a question behind the request, which the relay answers as it is told.
+    private func ask(
+        early relay: ScriptedRelay, _ dialer: TunnelDialer
+    ) async throws -> DialedTunnel {
+        var plan = DialPlan()
+        plan.opening = { ByteBuffer(string: "RESUME\r\n\r\n") }
+        return try await dialer.attempt(plan, on: self.loop).tunnel.get()
+    }
+
+    @Test(arguments: [true, false])
+    func `an early question has its answer though the connection ends with it`(
+        isEncrypted: Bool
+    ) async throws {
+        let certificate = try TestCertificate(for: "localhost")
+        let relay = try await ScriptedRelay.start(tls: isEncrypted ? certificate.context : nil) {
+            request in
+            if request.contains("websocket") {
+                .send(ScriptedRelay.webSocket101(for: request))
+            } else if request.hasSuffix("RESUME\r\n\r\n") {
+                .sendAndClose(ScriptedRelay.raw101 + "no")
+            } else {
+                .silence
+            }
+        }
+        let dialer = try relay.dialer(
+            host: "localhost", trust: isEncrypted ? .certificateFile(certificate.file) : nil)
+        // Whether the end is noticed with the answer, or later, is chance.
+        for _ in 0..<30 {
+            let tunnel = try await self.ask(early: relay, dialer)
+            #expect(tunnel.transport == .raw && tunnel.hasOpened)
+            #expect(String(buffer: tunnel.early) == "no")
+            tunnel.channel.close(promise: nil)
+        }
+        #expect(!relay.requests.contains { $0.contains("websocket") })
+        try await relay.stop()
+        try certificate.remove()
+    }
+
+    @Test func `an early question that is hung up on is not asked by WebSocket`() async throws {
+        let relay = try await ScriptedRelay.start { request in
+            request.contains("websocket")
+                ? .send(ScriptedRelay.webSocket101(for: request)) : .hangUp
+        }
+        let dialer = try relay.dialer()
+        let error = await #expect(throws: DialError.self) {
+            try await self.ask(early: relay, dialer)
+        }
+        #expect(error?.isCut == true)
+        #expect(!relay.requests.contains { $0.contains("websocket") })
+        try await relay.stop()
+    }
+
     @Test func `a WebSocket that is refused is no better than raw any more`() async throws {
         let works = Mutex(true)
         let relay = try await ScriptedRelay.start { request in
