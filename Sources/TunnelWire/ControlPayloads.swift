@@ -243,6 +243,10 @@ package struct LinkError: ControlPayload, Hashable, Error {
     package static let frameType = FrameType.error
     /// The code of an agent, or a page, that was stopped on purpose.
     package static let agentStopped = "agent_stopped"
+    /// The code of a relay that does not know what RESUME, or a join, names.
+    package static let resumeExpired = "resume_expired"
+    /// The code of a relay that is being replaced.
+    package static let relayStopping = "relay_stopping"
 
     /// A stable word. Source: `PROTOCOL.md`, "Close reasons".
     package var code: String

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from harness import wire
-from harness.pgshare import Relay, pgshare
+from harness.pgshare import Agent, Relay, pgshare
 from harness.waiting import stays_true, wait_for
 from harness.wire import Refused, WireClient, answers
 
@@ -283,6 +283,61 @@ def test_a_relay_that_was_killed_comes_back_with_everything(new_relay, new_agent
     # Said where id, address and expiry are the same.
     agent.wait_event("reconnected")
     assert agent.shared == shared
+
+
+class Idle:
+    """An agent without clients, and the relay processes that it meets one after another."""
+
+    def __init__(self, relay: Relay, agent: Agent):
+        self.relay = relay
+        self.agent = agent
+        self.serves()
+
+    def serves(self) -> None:
+        """Its tunnel stands with the relay that runs now, and is no WebSocket."""
+
+        def tunnels() -> list[str]:
+            return [line for line in self.relay.child.errors if "tunnel up" in line]
+
+        assert all("transport=raw" in line for line in wait_for("the tunnel", tunnels))
+
+    def events(self, name: str) -> list[dict]:
+        lines = [json.loads(line) for line in self.agent.child.lines if line[:1] == "{"]
+        return [line for line in lines if line.get("event") == name]
+
+    def wait_events(self, name: str, count: int) -> None:
+        wait_for(f"{count} times {name}", lambda: len(self.events(name)) >= count)
+        assert len(self.events(name)) == count
+
+
+@pytest.mark.parametrize("links", ["1", "3"])
+def test_an_agent_without_clients_moves_on_at_once_at_every_take_over(
+    links, new_relay, new_agent, cluster
+):
+    relay = new_relay("--links", links)
+    idle = Idle(relay, new_agent(relay, cluster))
+    for _ in range(5):
+        old = relay.take_over()
+        assert old.wait_end() == 0, old.everything()
+        idle.serves()
+    idle.wait_events("draining", 5)
+    idle.wait_events("reconnected", 5)
+    assert idle.events("retrying") == idle.events("tunnel_lost") == []
+
+
+def test_an_agent_is_back_at_once_however_often_its_relay_is_killed(new_relay, new_agent, cluster):
+    relay = new_relay()
+    idle = Idle(relay, new_agent(relay, cluster))
+    for _ in range(10):
+        # Six deaths in a row within a second look like a relay that drops whatever it takes.
+        stays_true("the agent serves", lambda: idle.agent.child.is_running, 1)
+        relay.child.signal(signal.SIGKILL)
+        relay.child.wait_end()
+        relay.start()
+        idle.serves()
+    idle.wait_events("tunnel_expired", 10)
+    idle.wait_events("reconnected", 10)
+    assert idle.events("retrying") == []
 
 
 def test_a_client_waits_for_an_agent_that_was_there_and_not_for_ever(new_relay, new_agent, cluster):

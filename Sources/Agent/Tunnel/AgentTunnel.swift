@@ -67,14 +67,10 @@ public final class AgentTunnel: Sendable {
         if let loop = self.loops.first { await self.service.settle(on: loop) }
     }
 
-    /// A tunnel that stood for less counts as a try that failed: a relay that takes a tunnel and
-    /// drops it at once is not dialled without end.
-    private static let steadyAfter = TimeAmount.seconds(10)
-
     /// What a child task of ``keepServing()`` has to tell.
     private enum Outcome: Sendable {
-        /// The tunnel of that number is over, and what the relay said.
-        case over(Int, LinkError?)
+        /// The tunnel of that number is over, and how.
+        case over(Int, TunnelEnd)
         /// The relay wants it replaced; it still serves the clients it has.
         case draining(Int)
         /// It is over and was never to be replaced.
@@ -83,26 +79,32 @@ public final class AgentTunnel: Sendable {
 
     private func keepServing() async throws {
         var share = self.share
-        var backoff = Backoff()
+        var pace = TunnelPace()
         var generator = SystemRandomNumberGenerator()
         var number = 0
         try await withThrowingTaskGroup(of: Outcome.self) { group in
             while !Task.isCancelled {
+                let (reason, wait): (any Error, TimeAmount?)
                 do {
                     let first = try await self.hello(share)
                     let since = NIODeadline.now()
+                    pace.stands()
                     share.id = first.welcome.share
                     share.expiresIn = nil
                     share.expiresAt = first.welcome.expiresAt
                     self.announce(first.welcome)
                     number += 1
                     self.serve(first, number: number, in: &group)
-                    let isOver = try await self.waitForNext(number, &group)
-                    if NIODeadline.now() - since >= Self.steadyAfter { backoff.reset() }
-                    if let isOver { throw isOver }
+                    let end = try await self.waitForNext(number, &group)
+                    try Task.checkCancellation()
+                    if end == .replaced { self.service.tell(.draining) }
+                    reason = end.error
+                    wait = pace.wait(after: end, stood: .now() - since, using: &generator)
                 } catch {
-                    try await self.pause(after: error, share, &backoff, &generator)
+                    reason = error
+                    wait = pace.waitAfterFailure(using: &generator)
                 }
+                try await self.pause(wait, after: reason, hasWorked: share.id != nil)
             }
             group.cancelAll()
         }
@@ -113,9 +115,9 @@ public final class AgentTunnel: Sendable {
     ) {
         let (moves, continuation) = AsyncStream.makeStream(of: Void.self)
         group.addTask {
-            let error = await self.serve(first) { continuation.yield() }
+            let end = await self.serve(first) { continuation.yield() }
             continuation.finish()
-            return .over(number, error)
+            return .over(number, end)
         }
         group.addTask {
             for await _ in moves { return .draining(number) }
@@ -125,18 +127,16 @@ public final class AgentTunnel: Sendable {
 
     /// Waits until the tunnel of that number is over, or a replacement is wanted while it drains.
     ///
-    /// - Returns: Why it is over; nil if it drains.
+    /// - Returns: How it ended.
     private func waitForNext(
         _ number: Int, _ group: inout ThrowingTaskGroup<Outcome, any Error>
-    ) async throws -> LinkError? {
+    ) async throws -> TunnelEnd {
         while let outcome = try await group.next() {
             switch outcome {
-            case .over(number, let error):
-                return error
-                    ?? LinkError(
-                        code: "lost", message: "the connection to the relay was lost", retry: true)
+            case .over(number, let end):
+                return end
             case .draining(number):
-                return nil
+                return .replaced
             case .over, .draining, .nothing:
                 // An older one, that was replaced: what becomes of it matters no more.
                 continue
@@ -155,19 +155,18 @@ public final class AgentTunnel: Sendable {
                     port: welcome.port, expiresAt: expiresAt)))
     }
 
-    /// Sleeps before the next try, or gives up where trying again is pointless.
+    /// Gives up where trying again is pointless; sleeps before the next try if there is a wait.
     private func pause(
-        after error: any Error, _ share: Hello.ShareRequest, _ backoff: inout Backoff,
-        _ generator: inout SystemRandomNumberGenerator
+        _ wait: TimeAmount?, after error: any Error, hasWorked: Bool
     ) async throws {
         try Task.checkCancellation()
         if let refusal = error as? LinkError, !refusal.retry {
             throw AgentError(code: refusal.code, message: refusal.message)
         }
-        if let failure = error as? DialError, failure.isFinal(hasWorked: share.id != nil) {
+        if let failure = error as? DialError, failure.isFinal(hasWorked: hasWorked) {
             throw AgentError(code: "dial", message: failure.message)
         }
-        let wait = backoff.next(using: &generator)
+        guard let wait else { return }
         let reason =
             (error as? DialError)?.message ?? (error as? LinkError)?.message
             ?? "the connection to the relay was lost"
@@ -272,10 +271,10 @@ public final class AgentTunnel: Sendable {
     /// Serves a tunnel until its last link has ended. A further link that fails, or ends while
     /// others stand, is tried again.
     ///
-    /// - Returns: the error that ended it, if the relay gave one.
+    /// - Returns: how it ended.
     private func serve(
         _ first: Standing, onGoAway: @escaping @Sendable () -> Void
-    ) async -> LinkError? {
+    ) async -> TunnelEnd {
         let welcome = first.welcome
         let isDraining = NIOLockedValueBox(false)
         let goAway: @Sendable () -> Void = {
@@ -308,7 +307,7 @@ public final class AgentTunnel: Sendable {
                 case .ended(let index, let error, let time):
                     standing -= 1
                     missing = index
-                    if time >= Self.steadyAfter { backoffs[index] = nil }
+                    if time >= TunnelPace.steadyAfter { backoffs[index] = nil }
                     if let error, final == nil || final?.retry == true { final = error }
                 }
                 if standing == 0 { group.cancelAll() }
@@ -317,7 +316,7 @@ public final class AgentTunnel: Sendable {
                 let wait = backoffs[missing, default: Backoff()].next(using: &generator)
                 group.addTask { await self.join(missing, welcome, after: wait) }
             }
-            return final
+            return TunnelEnd(final, isDraining: isDraining.withLockedValue { $0 })
         }
     }
 
@@ -353,7 +352,6 @@ public final class AgentTunnel: Sendable {
             for await signal in standing.signals {
                 switch signal {
                 case .goesAway:
-                    self.service.tell(.draining)
                     onGoAway()
                 case .lost(let silence):
                     self.service.lost(session, link: standing.index, silence: silence)
@@ -362,6 +360,8 @@ public final class AgentTunnel: Sendable {
                 case .expired:
                     self.service.expired(session, link: standing.index)
                 case .ended(let error):
+                    // A link without clients may end before GOAWAY has left the relay.
+                    if error?.code == LinkError.relayStopping { onGoAway() }
                     return .ended(index: standing.index, error, after: .now() - since)
                 }
             }

@@ -292,8 +292,11 @@ final class LinkKeeper {
 
     private func failed(_ id: Int, _ error: any Error) {
         guard let racer = self.racers.removeValue(forKey: id) else { return }
-        if let refusal = error as? LinkError, refusal.code == "resume_expired" {
-            return self.expire()
+        if let refusal = error as? LinkError, refusal.code == LinkError.resumeExpired {
+            // The relay is there, and knows nothing of the link: HELLO can be said at once.
+            let reason = "the relay does not know the connection any more"
+            return self.expire(
+                LinkError(code: LinkError.resumeExpired, message: reason, retry: true))
         }
         let failure = Self.failure(error)
         switch failure {
@@ -324,13 +327,15 @@ final class LinkKeeper {
     /// A RESUME that the relay may have taken already is not walked away from: it would keep the
     /// clients waiting for a link that nobody holds.
     private func graceIsOver() {
-        guard self.redial.isAsking(now: .now()) else { return self.expire() }
+        guard self.redial.isAsking(now: .now()) else { return self.expire(nil) }
         self.scheduleGrace(in: Self.lastWordPoll)
     }
 
-    private func expire() {
+    /// - Parameter refusal: What the relay answered; nil if it did not.
+    private func expire(_ refusal: LinkError?) {
         guard !self.isOver else { return }
         self.signals.yield(.expired)
-        self.link.end(nil, reset: .tunnelLost)
+        // RESUME was said, or the grace is over: there is no connection that this could go to.
+        self.link.end(refusal, reset: .tunnelLost)
     }
 }
