@@ -156,6 +156,20 @@ package struct LinkWatch: Sendable {
         return !sight.isAwaiting && (isQuiet || hasSlept) ? .ask : .nothing
     }
 
+    /// Since when nothing came on a connection that is lost now.
+    ///
+    /// - Parameters:
+    ///   - isClosed: Whether its socket was closed. That is a sign of life, unless the connection
+    ///     was suspect.
+    ///   - heard: How often bytes came, by now.
+    ///   - now: The time.
+    /// - Returns: At most `now`.
+    package func silentSince(
+        isClosed: Bool, heard: UInt64, now: NIODeadline
+    ) -> NIODeadline {
+        heard != self.heard || isClosed && !self.isSuspect ? now : self.heardAt
+    }
+
     private mutating func wasWrong(now: NIODeadline) {
         self.leastPatience = min(self.leastPatience * 2, Self.mostLeastPatience)
         self.lastWrong = now

@@ -86,10 +86,16 @@ final class SharePrinter: Sendable {
             self.line("connection to the relay resumed after \(after) s; no client noticed") {
                 EventLine(event: "resumed", seconds: seconds, link: link)
             }
-        case .tunnelExpired(let link, let seconds):
-            let after = String(format: "%.0f", seconds)
-            self.line("the connection was away for \(after) s; its clients were disconnected") {
-                EventLine(event: "tunnel_expired", seconds: seconds, link: link)
+        case .tunnelExpired(let link, let seconds, let clients):
+            let after = String(format: "%.1f", seconds)
+            let who =
+                switch clients {
+                case 0: ""
+                case 1: "; its client was disconnected"
+                default: "; its \(clients) clients were disconnected"
+                }
+            self.line("the connection to the relay was away for \(after) s\(who)") {
+                EventLine(event: "tunnel_expired", seconds: seconds, link: link, clients: clients)
             }
         case .shared, .clientConnected, .clientDisconnected, .clientRefused, .draining, .retrying,
             .readOnlyRoleGone:

@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+import signal
 import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -153,6 +155,29 @@ def test_an_outage_of_several_links_is_one_line_at_its_begin_and_one_at_its_end(
     wait_for("every link", lambda: relay.metric("links_open") == 3)
     assert len(events(agent, "tunnel_lost")) == len(events(agent, "resumed")) == 1
     assert events(agent, "tunnel_expired") == []
+
+
+def test_a_relay_that_dies_is_silent_from_then_on_and_costs_who_was_there(
+    new_relay, new_agent, cluster
+):
+    relay = new_relay()
+    crowded, lonely = new_agent(relay, cluster), new_agent(relay, cluster)
+    with WireClient(crowded.endpoint):
+        # Nobody says anything on a link that rests.
+        stays_true("the agents serve", lambda: crowded.child.is_running, 4)
+        before = datetime.now(UTC)
+        relay.child.signal(signal.SIGKILL)
+        relay.child.wait_end()
+        for agent, clients in ((crowded, 1), (lonely, 0)):
+            lost = agent.wait_event("tunnel_lost")
+            assert lost["clients"] == clients
+            assert abs(datetime.fromisoformat(lost["since"]) - before) < timedelta(seconds=2)
+        relay.start()
+        for agent, clients in ((crowded, 1), (lonely, 0)):
+            expired = agent.wait_event("tunnel_expired")
+            assert expired["clients"] == clients
+            took = (datetime.now(UTC) - before).total_seconds()
+            assert 0 <= expired["seconds"] <= took + 1
 
 
 class OneWayIn(FaultProxy):

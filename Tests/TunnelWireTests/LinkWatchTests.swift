@@ -199,6 +199,21 @@ struct LinkWatchTests {
         #expect(!scene.watch.hasMoved)
     }
 
+    @Test func `a socket that was closed was heard then, unless it was suspect`() {
+        var scene = Scene()
+        for _ in 0..<16 { _ = scene.look() }
+        let now = scene.now + .milliseconds(200)
+        let watch = scene.watch
+        #expect(watch.silentSince(isClosed: true, heard: 0, now: now) == now)
+        #expect(watch.silentSince(isClosed: false, heard: 0, now: now) == start)
+        #expect(watch.silentSince(isClosed: false, heard: 1, now: now) == now)
+        scene.sight.isAwaiting = true
+        let suspected = scene.look(for: .seconds(20))
+        #expect(suspected?.0 == .suspect)
+        #expect(scene.watch.silentSince(isClosed: true, heard: 0, now: scene.now) == start)
+        #expect(scene.watch.silentSince(isClosed: true, heard: 1, now: scene.now) == scene.now)
+    }
+
     @Test(arguments: [false, true], [false, true])
     func `a link without a connection takes any`(isSuspect: Bool, isDraining: Bool) {
         let succession = LinkSuccession(

@@ -15,8 +15,8 @@ public enum AgentEvent: Sendable {
     case tunnelLost(link: Int, since: Date, clients: Int)
     /// All that was lost came back, after so many seconds; no client noticed.
     case resumed(link: Int, seconds: Double)
-    /// It did not come back in time; its clients were ended, after so many seconds.
-    case tunnelExpired(link: Int, seconds: Double)
+    /// It did not come back in time; its clients, so many, were ended, after so many seconds.
+    case tunnelExpired(link: Int, seconds: Double, clients: Int)
     /// The relay is being replaced; the agent moves on while its clients finish.
     case draining
     /// Dialling did not succeed; tried again after the wait.

@@ -5,11 +5,14 @@ struct AgentOutage {
     private var away: Set<String> = []
     private var since = Date.distantPast
     private var hasExpired = false
+    /// The most that were there while a link of it was lost.
+    private var clients = 0
 
     /// - Returns: whether it is the first: the outage begins.
-    mutating func lost(_ session: String, since: Date) -> Bool {
+    mutating func lost(_ session: String, since: Date, clients: Int) -> Bool {
         let isFirst = self.away.isEmpty
         self.away.insert(session)
+        self.clients = isFirst ? clients : max(self.clients, clients)
         if isFirst {
             self.since = since
             self.hasExpired = false
@@ -23,11 +26,12 @@ struct AgentOutage {
         return now.timeIntervalSince(self.since)
     }
 
-    /// - Returns: how long the outage is, in seconds, if this is the first link it costs.
-    mutating func expired(_ session: String, now: Date) -> Double? {
+    /// - Returns: how long the outage is, in seconds, and how many clients it costs, if this is the
+    ///   first link that is given up.
+    mutating func expired(_ session: String, now: Date) -> (seconds: Double, clients: Int)? {
         guard self.away.remove(session) != nil, !self.hasExpired else { return nil }
         self.hasExpired = true
-        return now.timeIntervalSince(self.since)
+        return (now.timeIntervalSince(self.since), self.clients)
     }
 
     /// The link is over, for whatever reason.

@@ -56,7 +56,9 @@ final class AgentService: Sendable {
     func lost(_ session: String, link: Int, silence: TimeAmount) {
         let since = Date(timeIntervalSinceNow: -Double(silence.nanoseconds) / 1_000_000_000)
         let (isFirst, clients) = self.state.withLockedValue { state in
-            (state.outage.lost(session, since: since), state.clients)
+            (
+                state.outage.lost(session, since: since, clients: state.clients), state.clients
+            )
         }
         if isFirst { self.tell(.tunnelLost(link: link, since: since, clients: clients)) }
     }
@@ -67,8 +69,9 @@ final class AgentService: Sendable {
     }
 
     func expired(_ session: String, link: Int) {
-        let seconds = self.state.withLockedValue { $0.outage.expired(session, now: Date()) }
-        if let seconds { self.tell(.tunnelExpired(link: link, seconds: seconds)) }
+        let over = self.state.withLockedValue { $0.outage.expired(session, now: Date()) }
+        guard let over else { return }
+        self.tell(.tunnelExpired(link: link, seconds: over.seconds, clients: over.clients))
     }
 
     func ended(_ session: String) {

@@ -36,8 +36,6 @@ final class LinkKeeper {
     private var racers: [Int: Racer] = [:]
     private var random = SystemRandomNumberGenerator()
     private var suspectSince: NIODeadline?
-    /// When the relay was heard last before the suspicion.
-    private var silentSince: NIODeadline?
     private var isToldLost = false
     private var isOver = false
     /// RESUMEs in a row that nobody answered: something on the way may swallow them.
@@ -67,7 +65,6 @@ final class LinkKeeper {
     func attached(to channel: any Channel) {
         self.address = channel.remoteAddress
         self.suspectSince = nil
-        self.silentSince = nil
         self.watch = LinkWatch(
             heard: self.link.heard, route: RouteProbe.route(of: channel), now: .now())
         self.watchTimer?.cancel()
@@ -82,10 +79,9 @@ final class LinkKeeper {
         let now = NIODeadline.now()
         self.watchTimer?.cancel()
         self.watchTimer = nil
-        self.tellLost(now: now)
+        self.tellLost(isClosed: reason == .closed, now: now)
         self.watch = nil
         self.suspectSince = nil
-        self.silentSince = nil
         self.graceTimer?.cancel()
         self.scheduleGrace(in: .seconds(Int64(self.welcome.graceSeconds)))
         switch reason {
@@ -115,12 +111,11 @@ final class LinkKeeper {
         switch verdict {
         case .nothing:
             guard let since = self.suspectSince, now - since >= Self.tellAfter else { return }
-            self.tellLost(now: now)
+            self.tellLost(isClosed: false, now: now)
         case .ask:
             self.link.ask()
         case .suspect:
             self.suspectSince = self.suspectSince ?? now
-            self.silentSince = self.silentSince ?? watch.heardAt
             self.link.ask()
             switch self.succession {
             case .keeps: break
@@ -129,7 +124,6 @@ final class LinkKeeper {
             }
         case .trust:
             self.suspectSince = nil
-            self.silentSince = nil
             self.giveUpDialling()
             self.tellResumed()
         }
@@ -144,11 +138,11 @@ final class LinkKeeper {
 
     // MARK: Telling
 
-    private func tellLost(now: NIODeadline) {
+    private func tellLost(isClosed: Bool, now: NIODeadline) {
         guard !self.isToldLost else { return }
         self.isToldLost = true
-        let silence = now - (self.silentSince ?? self.watch?.heardAt ?? now)
-        self.signals.yield(.lost(silence: silence))
+        let since = self.watch?.silentSince(isClosed: isClosed, heard: self.link.heard, now: now)
+        self.signals.yield(.lost(silence: now - (since ?? now)))
     }
 
     private func tellResumed() {
