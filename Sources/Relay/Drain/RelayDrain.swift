@@ -17,9 +17,11 @@ struct RelayDrain {
     let pages: DatabaseBuildDoor
 
     /// How long the doors stay open for connections that the kernel has queued here, once a relay
-    /// that takes over gets the new ones; and how long their logins may take.
+    /// that takes over gets the new ones.
     private static let handOver = Duration.milliseconds(300)
-    private static let lastLogins = Duration.seconds(1)
+    /// How long their logins may take: six round trips of a slow network, and slow databases. At
+    /// most a quarter of the time to drain, as strangers who say nothing are waited for, too.
+    private static let lastLogins = Duration.seconds(5)
     private static let lookEvery = Duration.milliseconds(50)
     /// How long logins under way are waited for, to be told why they fail.
     private static let loginPatience = Duration.seconds(2)
@@ -35,7 +37,7 @@ struct RelayDrain {
             [.count: "\(self.clients)", .seconds: "\(timeout.components.seconds)"])
         let clock = ContinuousClock()
         let deadline = clock.now + timeout
-        await self.closeDoors(until: deadline)
+        await self.closeDoors(until: deadline, logins: min(Self.lastLogins, timeout / 4))
         self.endClients()
         await self.waitForClients(until: deadline)
         house.logger.log(
@@ -45,13 +47,15 @@ struct RelayDrain {
 
     private var clients: Int { self.house.metrics.streamsOpen.value }
 
-    private func closeDoors(until deadline: ContinuousClock.Instant) async {
+    private func closeDoors(
+        until deadline: ContinuousClock.Instant, logins: Duration
+    ) async {
         let house = self.house
         let isTakenOver = house.turn.isTakenOver
         if isTakenOver { await self.wait(Self.handOver, until: deadline) { false } }
         await self.listeners.close()
         if isTakenOver {
-            await self.wait(Self.lastLogins, until: deadline) {
+            await self.wait(logins, until: deadline) {
                 house.admission.pendingSockets == 0
             }
         }
