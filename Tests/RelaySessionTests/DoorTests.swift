@@ -210,17 +210,18 @@ struct DoorTests {
         }
     }
 
-    @Test(arguments: [
-        "", "short", "0123456789abcdefZ\0\0\0\u{5}I", "pgsharesession01Z\0\0\0\u{5}I",
-    ])
+    @Test(
+        arguments: [
+            "", "short", "0123456789abcdefZ\0\0\0\u{5}I", "pgsharesession01Z\0\0\0\u{5}I",
+        ].map { Array($0.utf8) })
     func `a page that breaks the rules is cut off, and its clients are told`(
-        frame: String
+        frame: [UInt8]
     ) async throws {
         try await DoorRelay.with { relay in
             let token = try await relay.token("anna")
             let (page, login) = try await relay.share(id: Self.id, token: token)
             let client = try await DoorClient.logIn(relay, login)
-            page.send(ByteBuffer(string: frame))
+            page.send(ByteBuffer(bytes: frame))
             let close = try await page.closed()
             #expect(close?.code == WebSocketClose.Code.policyViolation.rawValue)
             #expect(try await client.answer() == "E:08006 closed")
