@@ -222,6 +222,29 @@ def test_the_relay_before_ends_its_transactions_while_the_next_one_serves(
         assert after.query("select 'still here'") == [[b"still here"]]
 
 
+def test_whoever_has_logged_in_at_the_relay_before_asks_what_it_came_for(
+    new_relay, new_agent, new_proxy, cluster
+):
+    relay = new_relay("--drain-timeout", "60s")
+    way = new_proxy(cluster.port)
+    database = cluster.tcp_conninfo("trusting", port=str(way.port), sslmode="disable")
+    agent = new_agent(relay, cluster, conninfo=database)
+    assert answers(agent.endpoint)
+    way.stall()
+    asked = relay.metric("clients_admitted_total")
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(lambda: WireClient(agent.endpoint))
+        wait_for("its log-in", lambda: relay.metric("clients_admitted_total") > asked)
+        old = relay.take_over()
+        wait_for("the old relay to drain", lambda: "the relay drains" in old.everything())
+        stays_true("the client waits for the database", lambda: not coming.done(), 3)
+        way.flow()
+        client = coming.result(30)
+    assert client.query("select 'asked'") == [[b"asked"]]
+    assert ends(client) == ["57P01"]
+    assert old.wait_end() == 0
+
+
 def test_a_second_relay_by_mistake_fails_and_the_first_one_serves_on(new_relay, new_agent, cluster):
     relay = new_relay()
     agent = new_agent(relay, cluster)

@@ -8,9 +8,9 @@ import SharePolicy
 ///     serving ─ told ─▶ doors closed ─▶ agents move on, clients leave at rest ─▶ stopped
 ///                                                  └──── drainTimeout ────────────▲
 ///
-/// Nobody is let in any more, and logins under way are refused. Agents open their next tunnel while
-/// this one still serves the clients it has; each of those is ended with 57P01 at its first rest. A
-/// link that has lost its last client ends.
+/// Nobody is let in any more; who has not shown a password yet is refused. Agents open their next
+/// tunnel while this one still serves the clients it has; each of those is ended with 57P01 at its
+/// first rest. A link that has lost its last client ends.
 struct RelayDrain {
     let house: RelayHouse
     let listeners: Listeners
@@ -19,9 +19,9 @@ struct RelayDrain {
     /// How long the doors stay open for connections that the kernel has queued here, once a relay
     /// that takes over gets the new ones.
     private static let handOver = Duration.milliseconds(300)
-    /// How long their logins may take: six round trips of a slow network, and slow databases. At
-    /// most a quarter of the time to drain, as strangers who say nothing are waited for, too.
-    private static let lastLogins = Duration.seconds(5)
+    /// How long their passwords may take. Not longer: strangers who say nothing are waited for, too,
+    /// agents hear GOAWAY only then, and the new relay's clients wait for them.
+    private static let lastLogins = Duration.seconds(1)
     private static let lookEvery = Duration.milliseconds(50)
     /// How long logins under way are waited for, to be told why they fail.
     private static let loginPatience = Duration.seconds(2)
@@ -37,7 +37,7 @@ struct RelayDrain {
             [.count: "\(self.clients)", .seconds: "\(timeout.components.seconds)"])
         let clock = ContinuousClock()
         let deadline = clock.now + timeout
-        await self.closeDoors(until: deadline, logins: min(Self.lastLogins, timeout / 4))
+        await self.closeDoors(until: deadline)
         self.endClients()
         await self.waitForClients(until: deadline)
         house.logger.log(
@@ -47,15 +47,13 @@ struct RelayDrain {
 
     private var clients: Int { self.house.metrics.streamsOpen.value }
 
-    private func closeDoors(
-        until deadline: ContinuousClock.Instant, logins: Duration
-    ) async {
+    private func closeDoors(until deadline: ContinuousClock.Instant) async {
         let house = self.house
         let isTakenOver = house.turn.isTakenOver
         if isTakenOver { await self.wait(Self.handOver, until: deadline) { false } }
         await self.listeners.close()
         if isTakenOver {
-            await self.wait(logins, until: deadline) {
+            await self.wait(Self.lastLogins, until: deadline) {
                 house.admission.pendingSockets == 0
             }
         }

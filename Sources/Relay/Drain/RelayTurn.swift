@@ -134,7 +134,13 @@ struct RelayTurn: Sendable {
             state.number = number
             state.isToEnter = false
         }
-        cancels.setPorts(try await self.store.cancelPorts(before: number))
+        try await self.setPorts(of: cancels, before: number)
+    }
+
+    /// A relay that was killed leaves its row, and its port may be this one's by now.
+    private func setPorts(of cancels: CancelDirectory, before number: Int64) async throws {
+        let own = self.state.withLockedValue { $0.cancelPort }
+        cancels.setPorts(try await self.store.cancelPorts(before: number).filter { $0 != own })
     }
 
     /// Tries again what failed at the start.
@@ -165,7 +171,7 @@ struct RelayTurn: Sendable {
     func isOver(_ cancels: CancelDirectory) async throws -> Bool {
         let number = self.state.withLockedValue { $0.number }
         guard number > 0 else { return false }
-        cancels.setPorts(try await self.store.cancelPorts(before: number))
+        try await self.setPorts(of: cancels, before: number)
         guard try await self.store.servingRelay() > number else { return false }
         self.state.withLockedValue { $0.isTakenOver = true }
         return true

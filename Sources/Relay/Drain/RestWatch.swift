@@ -14,6 +14,8 @@ final class RestWatch {
     private var leave: ((Refusal.Reason) -> Void)?
     /// Why it is ended at its next rest.
     private var ending: Refusal.Reason?
+    /// Since when it can ask.
+    private var greetedAt: NIODeadline
     private var idleSince: NIODeadline
     private var look: Scheduled<Void>?
     private var lifetime: Scheduled<Void>?
@@ -23,6 +25,7 @@ final class RestWatch {
         self.limits = limits
         self.loop = loop
         self.since = loop.now
+        self.greetedAt = self.since
         self.idleSince = self.since
     }
 
@@ -30,6 +33,7 @@ final class RestWatch {
     func watch(_ splice: SpliceHandler, leave: @escaping (Refusal.Reason) -> Void) {
         self.splice = splice
         self.leave = leave
+        self.greetedAt = self.loop.now
         if let ending { return self.end(ending) }
         self.lookLater()
         guard let lifetime = self.limits.lifetime else { return }
@@ -44,11 +48,16 @@ final class RestWatch {
         self.ending = self.ending ?? reason
         guard let splice else { return }
         splice.settle()
-        splice.onRest = { self.endNow() }
-        guard splice.isAtRest else { return }
-        // It came for a question that it has not asked yet.
-        let due = self.since + ClientLimits.firstQuestion
+        splice.onRest = { self.rested() }
+        if splice.isAtRest { self.rested() }
+    }
+
+    /// It is at rest, and is to be ended; not before it could ask what it came for.
+    private func rested() {
+        guard let splice else { return }
+        let due = self.greetedAt + ClientLimits.firstQuestion
         guard !splice.hasAsked, self.loop.now < due else { return self.endNow() }
+        guard self.question == nil else { return }
         self.question = self.loop.assumeIsolated().scheduleTask(deadline: due) {
             splice.settle()
             if splice.isAtRest { self.endNow() }

@@ -185,11 +185,10 @@ final class ClientStream {
 
     // MARK: The end
 
-    /// Ends the client where nothing is cut: before its greeting is over, or at rest. On its event
-    /// loop.
+    /// Ends the client at its next rest. One whose database has not greeted it yet has logged in
+    /// all the same: it may ask what it came for. On its event loop.
     func endAtRest(_ reason: Refusal.Reason) {
         guard self.splice != nil else { return }
-        guard self.isGreeted else { return self.refuse(reason) }
         self.rest.end(reason)
     }
 
