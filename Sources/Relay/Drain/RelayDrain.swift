@@ -19,8 +19,8 @@ struct RelayDrain {
     /// How long the doors stay open for connections that the kernel has queued here, once a relay
     /// that takes over gets the new ones.
     private static let handOver = Duration.milliseconds(300)
-    /// How long their passwords may take. Not longer: strangers who say nothing are waited for, too,
-    /// agents hear GOAWAY only then, and the new relay's clients wait for them.
+    /// How long their passwords may take. Not longer: strangers who say nothing are waited for,
+    /// too, agents hear GOAWAY only then, and the new relay's clients wait for them.
     private static let lastLogins = Duration.seconds(1)
     private static let lookEvery = Duration.milliseconds(50)
     /// How long logins under way are waited for, to be told why they fail.
