@@ -4,7 +4,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from .reasons import BY_AGENT, Reasons
+from .reasons import BY_AGENT, LOST, Reasons
 
 # What the relay before says to who is at rest, or was not ready in time.
 STOPPING = "57P01"
@@ -82,9 +82,14 @@ class Moves:
         return next((words for words in found if words), None)
 
     def _explain(self, move: Move, loss: Loss, now: float) -> str | None:
-        if loss.since <= move.served and loss.state == STOPPING:
-            if not loss.is_in:
-                return "log-ins held up for too long" if loss.is_slow else None
+        is_before = loss.since <= move.served
+        if is_before and not loss.is_in and loss.state in (STOPPING, LOST):
+            # Within TLS's handshake nobody can be told anything.
+            if loss.is_slow:
+                return "log-ins held up for too long"
+            if loss.state == STOPPING:
+                return None
+        elif is_before and loss.state == STOPPING:
             if loss.is_under_way:
                 if now >= move.began + move.lasts:
                     return "transactions longer than the drain"
