@@ -6,10 +6,10 @@ import SharePolicy
 ///
 /// libpq waits for that close before its caller goes on, so holding it is what keeps a late cancel
 /// from hitting the next query.
-final class CancelHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class CancelHandler: VisitHandler {
     typealias InboundIn = ByteBuffer
 
-    private let visit: Visit
+    let visit: Visit
     private let key: CancelKey
     private var promise: EventLoopPromise<Void>?
 
@@ -41,24 +41,14 @@ final class CancelHandler: ChannelInboundHandler, RemovableChannelHandler {
         // Nothing is owed to bytes behind a CancelRequest.
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is DeadlinePassed {
-            self.promise?.fail(CancelAbandoned.timedOut)
-        } else if event is Displaced {
-            self.visit.displaced(context: context)
-        } else {
-            context.fireUserInboundEventTriggered(event)
-        }
+    func deadlinePassed(context: ChannelHandlerContext) {
+        self.promise?.fail(CancelAbandoned.timedOut)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.visit.closed()
         self.promise?.fail(CancelAbandoned.clientLeft)
         context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.visit.failed(error, context: context)
     }
 }
 

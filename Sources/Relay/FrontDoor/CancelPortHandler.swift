@@ -5,10 +5,10 @@ import SharePolicy
 /// Takes a CancelRequest that a relay of this machine hands on, and nothing else.
 ///
 /// Whoever says anything else is no relay: nobody is answered there, nor logs in.
-final class CancelPortHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class CancelPortHandler: VisitHandler {
     typealias InboundIn = ByteBuffer
 
-    private let visit: Visit
+    let visit: Visit
     private var machine = StartupMachine()
     private var unread = ByteBuffer()
 
@@ -38,24 +38,8 @@ final class CancelPortHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        switch event {
-        case is DeadlinePassed:
-            self.visit.deadlinePassed(context: context, canBeTold: false)
-        case is Displaced:
-            self.visit.displaced(context: context)
-        default:
-            context.fireUserInboundEventTriggered(event)
-        }
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        self.visit.closed()
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.visit.failed(error, context: context)
+    func deadlinePassed(context: ChannelHandlerContext) {
+        self.visit.deadlinePassed(context: context, canBeTold: false)
     }
 
     private func refuse(_ detail: String, _ context: ChannelHandlerContext) {

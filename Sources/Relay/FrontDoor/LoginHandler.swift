@@ -7,7 +7,7 @@ import SharePolicy
 /// Finds the share a client means, asks for its password, and hands the client to its tunnel.
 ///
 /// Whatever depends on whether there is such a share is said only to who knows its password.
-final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class LoginHandler: VisitHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -26,7 +26,7 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
         var method: Share.AuthMethod
     }
 
-    private let visit: Visit
+    let visit: Visit
     private var request: StartupRequest
     private var unread: ByteBuffer
     private var target: Target?
@@ -61,23 +61,8 @@ final class LoginHandler: ChannelInboundHandler, RemovableChannelHandler {
         self.unread.compact()
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if event is DeadlinePassed {
-            self.visit.deadlinePassed(context: context, canBeTold: true)
-        } else if event is Displaced {
-            self.visit.displaced(context: context)
-        } else {
-            context.fireUserInboundEventTriggered(event)
-        }
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        self.visit.closed()
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.visit.failed(error, context: context)
+    func deadlinePassed(context: ChannelHandlerContext) {
+        self.visit.deadlinePassed(context: context, canBeTold: true)
     }
 
     /// Asks for the password, in one write with what is owed about the version.

@@ -7,7 +7,7 @@ import SharePolicy
 /// Runs a ``StartupMachine`` on a channel, puts TLS in front of it, and hands the request on.
 ///
 /// It stays in the pipeline until the client has named a database or a query to cancel.
-final class StartupHandler: ChannelInboundHandler, RemovableChannelHandler {
+final class StartupHandler: VisitHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
@@ -26,7 +26,7 @@ final class StartupHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// Source: `PG_ALPN_PROTOCOL` in PostgreSQL's `pqcomm.h`.
     private static let protocolName = "postgresql"
 
-    private let visit: Visit
+    let visit: Visit
     private var machine = StartupMachine()
     private var phase = Phase.talking
     private var unread = ByteBuffer()
@@ -43,28 +43,18 @@ final class StartupHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        switch event {
-        case TLSUserEvent.handshakeCompleted(let negotiated):
+        if case TLSUserEvent.handshakeCompleted(let negotiated) = event {
             self.tlsEstablished(negotiated, context)
-        case is DeadlinePassed:
-            var canBeTold = true
-            if case .handshaking = self.phase { canBeTold = false }
-            if case .awaitingHello = self.phase { canBeTold = false }
-            self.visit.deadlinePassed(context: context, canBeTold: canBeTold)
-        case is Displaced:
-            self.visit.displaced(context: context)
-        default:
-            context.fireUserInboundEventTriggered(event)
+        } else {
+            self.told(event, context)
         }
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
-        self.visit.closed()
-        context.fireChannelInactive()
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.visit.failed(error, context: context)
+    func deadlinePassed(context: ChannelHandlerContext) {
+        var canBeTold = true
+        if case .handshaking = self.phase { canBeTold = false }
+        if case .awaitingHello = self.phase { canBeTold = false }
+        self.visit.deadlinePassed(context: context, canBeTold: canBeTold)
     }
 
     /// Does what can be done with the bytes at hand.
