@@ -50,9 +50,9 @@ package struct RedialMachine: Sendable {
     static let interval = TimeAmount.milliseconds(50)
     /// How long that pace is kept: a handover, a lift, a lid. Then ``patientInterval``.
     static let briskFor = TimeAmount.seconds(5)
-    /// The pace of a longer outage. Every dial takes a place in a NAT's table for a minute or so,
-    /// and 1,000 agents behind one uplink would send it 20,000 SYNs a second when it comes back.
-    static let patientInterval = TimeAmount.milliseconds(200)
+    /// The pace of a longer outage. Every dial takes a place in a NAT's table for some 2 minutes:
+    /// an agent takes 350 in the default grace. Half of this would be 600, for some 25 ms.
+    static let patientInterval = TimeAmount.milliseconds(100)
     /// A connection that is only slow, with its route as it was, is dialled beside after a random
     /// wait up to this: what slows one slows all, and all at once would not help the relay.
     package static let spread = TimeAmount.milliseconds(300)

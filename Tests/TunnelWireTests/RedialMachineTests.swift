@@ -57,7 +57,7 @@ struct RedialMachineTests {
     }
 
     @Test(arguments: UInt64(0)..<20)
-    func `while nothing connects an attempt begins every 50 ms, after 5 s every 200 ms`(
+    func `while nothing connects an attempt begins every 50 ms, after 5 s every 100 ms`(
         seed: UInt64
     ) throws {
         var scene = Scene(seed: seed)
@@ -73,7 +73,7 @@ struct RedialMachineTests {
             let range: ClosedRange<TimeAmount> =
                 isBrisk
                 ? .milliseconds(37) ... .milliseconds(63)
-                : .milliseconds(150) ... .milliseconds(250)
+                : .milliseconds(75) ... .milliseconds(125)
             #expect(range.contains(gap))
         }
         let oldest = try #require(scene.open.values.min())

@@ -41,8 +41,9 @@ package enum TunnelSocket {
             Self.set(
                 .init(level: .tcp, name: longest), Self.longestRetransmissionMilliseconds,
                 on: channel)
-            // TCP_THIN_LINEAR_TIMEOUTS of linux/tcp.h, for older ones: where little is on its way
-            // (a query, a PING), six waits as long as the first before they double.
+            // TCP_THIN_LINEAR_TIMEOUTS of linux/tcp.h: where little is on its way (a query), six
+            // waits as long as the first before they double. Not under BBR: the kernel wants a
+            // slow-start threshold for it, and BBR sets none.
             let linear = NIOBSDSocket.Option(rawValue: 16)
             Self.set(.init(level: .tcp, name: linear), 1, on: channel)
             // TCP_NOTSENT_LOWAT of linux/tcp.h; glibc's netinet/tcp.h does not have it everywhere.
