@@ -14,7 +14,7 @@ from harness import tunnel, wire
 from harness.certificates import Authority
 from harness.cluster import Cluster
 from harness.pgshare import Agent
-from harness.relay_double import AgentLink, RelayDouble, welcome
+from harness.relay_double import SWITCH, AgentLink, RelayDouble, welcome
 from harness.waiting import stays_true, wait_for
 
 pytestmark = [pytest.mark.relayed, pytest.mark.timeout(120)]
@@ -356,7 +356,6 @@ def sends(data: bytes, times: int = 1) -> Callable:
     return answer
 
 
-SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: pgshare/1\r\n\r\n"
 ANSWERS = {
     "silence": (sends(b""), 1),
     "headers without end": (sends(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000, 1000), 1),

@@ -1,13 +1,20 @@
 """Bad networks and slow readers: what a client notices, and what it costs."""
 
+import contextlib
 import hashlib
+import socket
+import ssl
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
 import psycopg
 import pytest
 from harness import wire
+from harness.certificates import Authority
+from harness.pgshare import Relay
+from harness.relay_double import SWITCH, RelayDouble
 from harness.waiting import stays_true, wait_for
 from harness.wire import WireClient, answers
 
@@ -253,3 +260,69 @@ def test_many_clients_come_and_go_without_leaving_anything(new_relay, new_agent,
         return all(count <= then + 3 for count, then in zip(now, files, strict=True))
 
     wait_for("the descriptors to be closed", as_before, 60)
+
+
+def hang_up(connection: ssl.SSLSocket) -> None:
+    connection.recv(4096)
+
+
+def answer_for_the_relay(connection: ssl.SSLSocket) -> None:
+    connection.recv(4096)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+class Middlebox:
+    """Between agent and relay: it spoils what follows a raw upgrade, and knows WebSockets."""
+
+    def __init__(self, relay: Relay, spoil: Callable[[ssl.SSLSocket], None]):
+        self.relay, self.spoil = relay, spoil
+        self.spoilt = self.passed = 0
+
+    def answer(self, near: ssl.SSLSocket, head: bytes) -> bool:
+        """For a `RelayDouble`."""
+        if b"upgrade: pgshare/1" in head.lower():
+            self.spoilt += 1
+            near.sendall(SWITCH)
+            self.spoil(near)
+            near.close()
+            return True
+        self.passed += 1
+        context = ssl.create_default_context(cafile=str(self.relay.ca_file))
+        plain = socket.create_connection(("127.0.0.1", self.relay.https_port))
+        far = context.wrap_socket(plain, server_hostname="localhost")
+        near.settimeout(None)
+        far.sendall(head)
+        threading.Thread(target=pump, args=(far, near), daemon=True).start()
+        pump(near, far)
+        return True
+
+
+def pump(source: ssl.SSLSocket, target: ssl.SSLSocket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for end in (source, target):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("spoil", [hang_up, answer_for_the_relay])
+def test_a_box_that_spoils_raw_tunnels_after_the_upgrade_is_passed_by_websocket(
+    spoil, new_relay, new_agent, cluster, tmp_path
+):
+    authority = Authority(tmp_path)
+    certificate, key = authority.leaf("box", "localhost", "DNS:localhost,IP:127.0.0.1")
+    relay = new_relay(
+        "--tls-cert", str(certificate), "--tls-key", str(key), ca_file=authority.certificate
+    )
+    box = Middlebox(relay, spoil)
+    double = RelayDouble(authority, (certificate, key), box.answer)
+    try:
+        agent = new_agent(relay, cluster, url=double.url)
+        with WireClient(agent.endpoint) as client:
+            client.query("select 1")
+        # Two HELLOs were lost; the relay's further links know the way already.
+        assert box.spoilt == 2
+        assert box.passed >= 1
+    finally:
+        double.close()

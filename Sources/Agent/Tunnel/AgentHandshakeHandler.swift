@@ -55,6 +55,14 @@ final class AgentHandshakeHandler: ChannelInboundHandler, RemovableChannelHandle
         error == Self.timedOut || error == Self.closed
     }
 
+    /// Whether a relay has answered, be it no; else nobody has, or something that is none.
+    static func isAnswer(_ result: Result<Answer, any Error>) -> Bool {
+        switch result {
+        case .success: true
+        case .failure(let error): (error as? LinkError).map { !Self.isSilence($0) } ?? false
+        }
+    }
+
     /// Talks on a connection that was dialled. On its event loop.
     ///
     /// - Parameters:

@@ -232,7 +232,11 @@ public final class AgentTunnel: Sendable {
                     guard let link = made.withLockedValue({ $0 })?.value else { return }
                     link.attach(handler)
                     (link.delegate as? AgentLink)?.keeper?.attached(to: dialed.channel)
-                })
+                }
+            ).always { answer in
+                let isAnswered = AgentHandshakeHandler.isAnswer(answer)
+                self.dialer.hello(isAnswered: isAnswered, over: dialed.transport)
+            }
         }.get { dialed.channel.close(promise: nil) }
         guard case .welcomed(let welcome) = answer, let link = made.withLockedValue({ $0 }) else {
             continuation.finish()

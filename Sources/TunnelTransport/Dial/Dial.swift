@@ -178,6 +178,8 @@ struct Dial: Sendable {
 
     private func secure(_ channel: any Channel) -> EventLoopFuture<Void> {
         guard let tls = self.dialer.tls else { return self.loop.makeSucceededVoidFuture() }
+        // A proxy's yes and its end may come at once, and no handler would hear of the end now.
+        guard channel.isActive else { return self.loop.makeFailedFuture(DialReason.hungUp) }
         let promise = self.loop.makePromise(of: Void.self)
         do {
             // An address is not sent as SNI; NIOSSL then verifies the address itself.

@@ -68,6 +68,10 @@ package final class TunnelDialer: Sendable {
     let timeout: TimeAmount
     /// Whether the last dial that worked was one where raw had been refused.
     private let rawWasRefused = Atomic<Bool>(false)
+    /// HELLOs in a row that left on a raw tunnel, and that no relay answered.
+    private let lostHellos = Atomic<Int>(0)
+    /// After so many the next dial is a WebSocket. One is a relay that was just being restarted.
+    static let mostLostHellos = 2
 
     /// Creates a dialer; one TLS context is shared by all its dials.
     ///
@@ -117,13 +121,36 @@ package final class TunnelDialer: Sendable {
         on loop: any EventLoop, preferring transport: TunnelTransportKind
     ) -> DialAttempt {
         var plan = DialPlan()
-        plan.transport = transport
+        plan.transport = self.doubtsRaw ? .webSocket : transport
         let attempt = self.attempt(plan, on: loop)
         attempt.tunnel.whenFailure { _ in
             // Perhaps the network has changed: begin anew with what was asked for.
             self.rawWasRefused.store(false, ordering: .relaxed)
+            self.lostHellos.store(0, ordering: .relaxed)
         }
         return attempt
+    }
+
+    /// Whoever has said HELLO on a tunnel of ``begin(on:preferring:)`` tells what came of it: a
+    /// middlebox may let the upgrade pass and spoil what comes behind it.
+    ///
+    /// - Parameters:
+    ///   - isAnswered: Whether a relay answered, be it no.
+    ///   - transport: The tunnel's.
+    package func hello(isAnswered: Bool, over transport: TunnelTransportKind) {
+        switch (transport, isAnswered) {
+        case (.raw, false):
+            self.lostHellos.add(1, ordering: .relaxed)
+        case (.webSocket, true):
+            if self.doubtsRaw { self.rememberFallback() }
+            self.lostHellos.store(0, ordering: .relaxed)
+        case (.raw, true), (.webSocket, false):
+            self.lostHellos.store(0, ordering: .relaxed)
+        }
+    }
+
+    private var doubtsRaw: Bool {
+        self.fallsBack && self.lostHellos.load(ordering: .relaxed) >= Self.mostLostHellos
     }
 
     /// Begins one dial that can be given up: several may race.

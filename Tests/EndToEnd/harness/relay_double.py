@@ -17,6 +17,9 @@ from . import tunnel
 from .certificates import Authority
 from .tunnel import Frame, FrameSocket
 
+#: The answer to a raw upgrade.
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: pgshare/1\r\n\r\n"
+
 
 class AgentLink(FrameSocket):
     """One connection that an agent has dialled."""
@@ -155,9 +158,7 @@ class RelayDouble:
                 head += more
             if self._answer is not None and self._answer(connection, head):
                 return
-            connection.sendall(
-                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: pgshare/1\r\n\r\n"
-            )
+            connection.sendall(SWITCH)
             self._links.put(AgentLink(connection, head))
 
     def link(self, seconds: float = 30) -> AgentLink:

@@ -158,6 +158,35 @@ struct TunnelDialerTests {
         try await relay.stop()
     }
 
+    @Test func `a HELLO that is lost on raw twice in a row is said by WebSocket, which is kept`()
+        async throws
+    {
+        let relay = try await ScriptedRelay.start { request in
+            request.contains("pgshare/1")
+                ? .send(ScriptedRelay.raw101)
+                : .send(ScriptedRelay.webSocket101(for: request))
+        }
+        let dialer = try relay.dialer()
+        func dial(isAnswered: Bool) async throws -> TunnelTransportKind {
+            let tunnel = try await dialer.dial(on: self.loop).get()
+            dialer.hello(isAnswered: isAnswered, over: tunnel.transport)
+            try await tunnel.channel.close()
+            return tunnel.transport
+        }
+        // A relay that is being restarted loses one as well.
+        #expect(try await dial(isAnswered: false) == .raw)
+        #expect(try await dial(isAnswered: true) == .raw)
+        #expect(try await dial(isAnswered: false) == .raw)
+        #expect(try await dial(isAnswered: false) == .raw)
+        // Nor does WebSocket help.
+        #expect(try await dial(isAnswered: false) == .webSocket)
+        #expect(try await dial(isAnswered: false) == .raw)
+        #expect(try await dial(isAnswered: false) == .raw)
+        #expect(try await dial(isAnswered: true) == .webSocket)
+        #expect(try await dial(isAnswered: true) == .webSocket)
+        try await relay.stop()
+    }
+
     @Test func `a raw upgrade that nobody answers leaves time for WebSocket`() async throws {
         let relay = try await ScriptedRelay.start { request in
             request.contains("pgshare/1")
@@ -318,6 +347,21 @@ struct TunnelDialerTests {
             trust: .system, proxy: settings)
         let error = try await self.dialError(dialer)
         #expect(error == .proxyFailed(reason: "it answered with HTTP status 407"))
+        try await proxy.stop()
+    }
+
+    @Test func `a proxy that says yes and hangs up is told at once`() async throws {
+        let proxy = try await ScriptedRelay.start { _ in .sendAndClose("HTTP/1.1 200 OK\r\n\r\n") }
+        let settings = try ProxySettings(environment: [
+            "HTTPS_PROXY": "http://127.0.0.1:\(proxy.port)"
+        ])
+        let dialer = try TunnelDialer(
+            relay: RelayEndpoint(host: "relay.example", port: 443, usesTLS: true), token: "t",
+            trust: .system, proxy: settings)
+        // Whether the end is noticed with the yes, or later, is chance.
+        for _ in 0..<30 {
+            #expect(try await self.dialError(dialer)?.isCut == true)
+        }
         try await proxy.stop()
     }
 }
