@@ -36,7 +36,7 @@ struct PsqlTests {
         var all = [
             "host": "share.test", "hostaddr": "127.0.0.1", "port": "\(port)", "user": "ann.blue",
             "password": Fixture.password, "dbname": "shop", "sslmode": "verify-full",
-            "sslrootcert": fixture.caFile, "connect_timeout": "20",
+            "sslrootcert": fixture.caFile, "connect_timeout": "60",
         ]
         all.merge(settings) { _, new in new }
         let conninfo = all.filter { !$0.value.isEmpty }
@@ -44,6 +44,16 @@ struct PsqlTests {
         let ended = try await Self.run(["psql", "-X", "-c", "", conninfo], environment)
         try await server.close()
         return ended
+    }
+
+    /// All tests of a run begin at once: a psql may wait long for its turn on a core.
+    private static func fixture(
+        isOnline: Bool = true,
+        change: (inout Share, inout FrontDoorConfiguration) -> Void = { _, _ in }
+    ) throws -> Fixture {
+        var limits = AdmissionLimits()
+        limits.handshakeTimeout = .seconds(60)
+        return try Fixture(isOnline: isOnline, limits: limits, change: change)
     }
 
     private static func run(
@@ -70,7 +80,7 @@ struct PsqlTests {
 
     @Test(arguments: ["require", "verify-ca", "verify-full", "prefer", "allow"])
     func `psql gets in`(sslmode: String) async throws {
-        let fixture = try Fixture()
+        let fixture = try Self.fixture()
         let ended = try await self.psql(fixture, ["sslmode": sslmode])
 
         #expect(ended.status == 0, "\(ended.text)")
@@ -78,7 +88,7 @@ struct PsqlTests {
     }
 
     @Test func `psql without TLS is told to use it`() async throws {
-        let ended = try await self.psql(try Fixture(), ["sslmode": "disable"])
+        let ended = try await self.psql(try Self.fixture(), ["sslmode": "disable"])
 
         #expect(ended.status == 2)
         #expect(ended.text.contains("FATAL:  " + Refusal.Reason.tlsRequired.message))
@@ -86,7 +96,7 @@ struct PsqlTests {
 
     @Test(arguments: ["require", "prefer"])
     func `a wrong password and an unknown share read the same`(sslmode: String) async throws {
-        let fixture = try Fixture()
+        let fixture = try Self.fixture()
         let wrong = try await self.psql(
             fixture, ["password": "guess", "sslmode": sslmode])
         let unknown = try await self.psql(fixture, ["user": "ann.green", "sslmode": sslmode])
@@ -100,13 +110,13 @@ struct PsqlTests {
 
     @Test(arguments: ["disable", "prefer", "require"])
     func `psql binds to the channel as it likes`(policy: String) async throws {
-        let ended = try await self.psql(try Fixture(), ["channel_binding": policy])
+        let ended = try await self.psql(try Self.fixture(), ["channel_binding": policy])
 
         #expect(ended.status == 0, "\(ended.text)")
     }
 
     @Test func `the server name names the share`() async throws {
-        let fixture = try Fixture()
+        let fixture = try Self.fixture()
         let ended = try await self.psql(
             fixture, ["host": "\(fixture.id).share.test", "user": "ann"])
 
@@ -115,7 +125,7 @@ struct PsqlTests {
     }
 
     @Test func `the option names the share and goes no further`() async throws {
-        let fixture = try Fixture()
+        let fixture = try Self.fixture()
         let ended = try await self.psql(
             fixture, ["user": "ann"],
             environment: ["PGOPTIONS": "-c pgshare.share=\(fixture.id) -c work_mem=4MB"])
@@ -127,7 +137,7 @@ struct PsqlTests {
     }
 
     @Test func `a share that asks for a cleartext password gets it inside TLS`() async throws {
-        let fixture = try Fixture(change: { share, _ in share.authMethod = .password })
+        let fixture = try Self.fixture(change: { share, _ in share.authMethod = .password })
         let right = try await self.psql(fixture, [:])
         let wrong = try await self.psql(fixture, ["password": "guess"])
 
@@ -136,14 +146,14 @@ struct PsqlTests {
     }
 
     @Test func `psql shows that the agent is offline`() async throws {
-        let ended = try await self.psql(try Fixture(isOnline: false), [:])
+        let ended = try await self.psql(try Self.fixture(isOnline: false), [:])
 
         #expect(ended.status == 2)
         #expect(ended.text.contains("FATAL:  " + Refusal.Reason.agentOffline.message))
     }
 
     @Test func `psql shows that no share was named`() async throws {
-        let ended = try await self.psql(try Fixture(), ["user": "ann", "sslmode": "prefer"])
+        let ended = try await self.psql(try Self.fixture(), ["user": "ann", "sslmode": "prefer"])
 
         #expect(ended.status == 2)
         #expect(ended.text.contains(Refusal.Reason.shareNotNamed.message))
